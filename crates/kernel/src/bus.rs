@@ -1,0 +1,118 @@
+//! The event bus as a service sees it: publish facts, and consume them from a queue of one's own.
+//!
+//! Delivery is at least once and in any order. A message that is not done when its visibility
+//! time-out (30 s) ends, or that its handler refused, comes again; after two receives it goes to
+//! that queue's dead letters. Nothing but the outbox relay and event handlers may publish.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{Event, EventKind, Problem};
+
+/// What a queue holds: an event, and how far its handling has come.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Message {
+    /// The fact.
+    pub event: Event,
+    /// Where a handler that works in pages goes on; none at first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+impl From<Event> for Message {
+    fn from(event: Event) -> Self {
+        Self { event, cursor: None }
+    }
+}
+
+/// One receive of a message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// The queue's name for the message.
+    pub id: String,
+    /// How many times it has been received, this one included.
+    pub receives: u32,
+    /// The message.
+    pub message: Message,
+}
+
+/// A delivery that was not handled.
+#[derive(Debug)]
+pub struct Failed {
+    /// Which delivery.
+    pub id: String,
+    /// Why.
+    pub problem: Problem,
+}
+
+/// A service's reaction to events.
+#[async_trait]
+pub trait Handler: Send + Sync {
+    /// Handles a batch; deliveries not named in the answer are done for good.
+    async fn handle(&self, batch: Vec<Delivery>) -> Vec<Failed>;
+}
+
+/// A queue that a service consumes.
+#[derive(Clone)]
+pub struct Subscription {
+    /// The queue's name, such as `timeline-fanout`.
+    pub queue: &'static str,
+    /// The kinds of events it receives.
+    pub kinds: &'static [EventKind],
+    /// Messages in a batch, at most.
+    pub batch_max: usize,
+    /// Batches in work at the same moment; 1 keeps the order of arrival within this process.
+    pub workers: usize,
+    /// What to do with them.
+    pub handler: Arc<dyn Handler>,
+}
+
+/// How every queue behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QueuePolicy {
+    /// How long a received message stays hidden before it comes again.
+    pub visibility: Duration,
+    /// Receives before a message goes to the dead letters.
+    pub receives_max: u32,
+    /// How long messages and dead letters are kept, from when they were first queued.
+    pub retention: Duration,
+}
+
+impl Default for QueuePolicy {
+    fn default() -> Self {
+        Self {
+            visibility: Duration::from_secs(30),
+            receives_max: 2,
+            retention: Duration::from_hours(14 * 24),
+        }
+    }
+}
+
+/// The bus did not take everything.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the bus refused {} of the messages: {reason}", refused.len())]
+pub struct BusError {
+    /// Indexes of the messages it did not take; the others are safe.
+    pub refused: Vec<usize>,
+    /// Why.
+    pub reason: String,
+}
+
+impl From<BusError> for Problem {
+    fn from(error: BusError) -> Self {
+        Problem::unavailable(error)
+    }
+}
+
+/// The event bus.
+#[async_trait]
+pub trait Bus: Send + Sync {
+    /// Hands each event to every queue subscribed to its kind; durable when answered.
+    async fn publish(&self, events: &[Event]) -> Result<(), BusError>;
+
+    /// Puts messages on one queue: a handler's own further work; durable when answered.
+    async fn enqueue(&self, queue: &str, messages: &[Message]) -> Result<(), BusError>;
+}

@@ -1,0 +1,77 @@
+//! Credentials and sign-ins as the user service sees them.
+//!
+//! An identity is an e-mail address, a password and a user id. A sign-in starts a session: a family
+//! of refresh tokens, each good once, and short-lived access tokens that are verified offline.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{Principal, Problem, UserId};
+
+/// What a sign-in gives.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Tokens {
+    /// Whose.
+    pub user_id: UserId,
+    /// A signed JWT.
+    pub access_token: String,
+    /// Good once, for the next pair.
+    pub refresh_token: String,
+    /// How long the access token is good.
+    pub expires_in: Duration,
+}
+
+/// Which sessions to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Revoke<'a> {
+    /// The one that this refresh token belongs to.
+    Session(&'a str),
+    /// Every session of the user.
+    All,
+}
+
+/// The keeper of credentials and sessions. Errors are the contract's problems.
+#[async_trait]
+pub trait Identity: Send + Sync {
+    /// A new identity; 409 `email_taken`. The password has passed the policy.
+    async fn create(&self, user: UserId, email: &str, password: &str) -> Result<(), Problem>;
+
+    /// Starts a session; 401 `bad_credentials` alike, and after the same work, whether the address
+    /// is unknown or the password wrong; 429 `too_many_attempts` after too many of them.
+    async fn sign_in(&self, email: &str, password: &str) -> Result<Tokens, Problem>;
+
+    /// The next pair of tokens; 401 `invalid_refresh_token`. A token used twice ends its session.
+    async fn refresh(&self, refresh_token: &str) -> Result<Tokens, Problem>;
+
+    /// Ends sessions of `user`; a refresh token that is not the user's changes nothing.
+    async fn revoke(&self, user: UserId, which: Revoke<'_>) -> Result<(), Problem>;
+
+    /// Sets another password and ends every session but the principal's own; 401
+    /// `bad_credentials` when `current` is wrong.
+    async fn change_password(
+        &self,
+        principal: &Principal,
+        current: &str,
+        new: &str,
+    ) -> Result<(), Problem>;
+
+    /// Whether `password` is the user's; 401 `bad_credentials` when not.
+    async fn check_password(&self, user: UserId, password: &str) -> Result<(), Problem>;
+
+    /// Forgets the identity and every session; repeatable.
+    async fn delete(&self, user: UserId) -> Result<(), Problem>;
+
+    /// The e-mail address of a user.
+    async fn email(&self, user: UserId) -> Result<Option<String>, Problem>;
+
+    /// Who an access token speaks for; 401 `unauthenticated` when it is not good.
+    async fn verify(&self, access_token: &str) -> Result<Arc<Principal>, Problem>;
+
+    /// The public keys that access tokens are signed with, as a JSON Web Key Set.
+    async fn key_set(&self) -> Result<serde_json::Value, Problem>;
+
+    /// The `iss` of access tokens.
+    fn issuer(&self) -> &str;
+}

@@ -1,0 +1,30 @@
+//! The shared words of Mini-SNS and the seams between what it does and what it runs on.
+//!
+//! Every service speaks in these types and reaches the world through these traits; every backend
+//! implements the traits. Nothing here performs I/O, names a backend, or knows a service.
+
+pub mod audit;
+pub mod bus;
+pub mod clock;
+pub mod event;
+pub mod feed;
+pub mod identity;
+pub mod ids;
+pub mod limiter;
+pub mod outbox;
+pub mod page;
+pub mod peers;
+pub mod principal;
+pub mod problem;
+pub mod request;
+pub mod sockets;
+pub mod table;
+pub mod words;
+
+pub use clock::{Clock, Time};
+pub use event::{Event, EventData, EventKind};
+pub use ids::{Ids, PostId, UserId};
+pub use page::{Cursor, Limit, Page};
+pub use principal::Principal;
+pub use problem::{Code, FieldError, Problem};
+pub use words::{Post, Profile};

@@ -1,0 +1,79 @@
+//! The transactional outbox: an event is a row in the commit that caused it, and a relay takes it
+//! to the bus. A crash between the two loses nothing; at worst an event is published twice.
+
+use std::sync::Arc;
+
+use crate::bus::Bus;
+use crate::table::{Item, Key, Query, Scatter, Table, TableError, Write};
+use crate::{Event, Problem};
+
+/// Rows are spread over this many partitions, so that none is hot.
+pub const SHARDS: u128 = 16;
+
+const PARTITION_PREFIX: &str = "outbox#";
+const SWEEP_ITEMS: usize = 500;
+
+fn key(event: &Event) -> Key {
+    Key::new(partition(event.id.0 % SHARDS), event.id.to_string())
+}
+
+fn partition(shard: u128) -> String {
+    format!("{PARTITION_PREFIX}{shard:02}")
+}
+
+/// The write that makes a commit tell `event`.
+pub fn write(event: &Event) -> Write {
+    Write::put_json(key(event), event)
+}
+
+/// Whether a key is an outbox row, for a backend that streams them to the relay.
+pub fn is_row(key: &Key) -> bool {
+    key.partition.starts_with(PARTITION_PREFIX)
+}
+
+/// Takes outbox rows to the bus, and away once the bus has them.
+#[derive(Clone)]
+pub struct Relay {
+    table: Arc<dyn Table>,
+    bus: Arc<dyn Bus>,
+}
+
+impl Relay {
+    /// A relay from one service's table.
+    pub fn new(table: Arc<dyn Table>, bus: Arc<dyn Bus>) -> Self {
+        Self { table, bus }
+    }
+
+    /// Publishes `events`, then drops their rows. Rows of refused events stay for the next sweep.
+    pub async fn publish(&self, events: &[Event]) -> Result<(), Problem> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let published = self.bus.publish(events).await;
+        let refused = published.as_ref().err().map_or(&[][..], |error| &error.refused);
+        let done = (0..events.len()).filter(|index| !refused.contains(index));
+        let rows: Vec<_> = done.map(|index| Scatter::Delete(key(&events[index]))).collect();
+        if !rows.is_empty() {
+            self.table.scatter(rows).await?;
+        }
+        Ok(published?)
+    }
+
+    /// Publishes every row that is there: after a start, and whenever rows may have been missed.
+    pub async fn sweep(&self) -> Result<usize, Problem> {
+        let mut swept = 0;
+        for shard in 0..SHARDS {
+            let mut query = Query::all(partition(shard), SWEEP_ITEMS);
+            loop {
+                let found = self.table.query(query.clone()).await?;
+                let events =
+                    found.items.iter().map(Item::json).collect::<Result<Vec<_>, TableError>>()?;
+                self.publish(&events).await?;
+                swept += events.len();
+                let Some(next) = found.next else { break };
+                query = query.above(next);
+            }
+        }
+        Ok(swept)
+    }
+}

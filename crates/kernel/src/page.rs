@@ -1,0 +1,228 @@
+//! Pages of lists: how many entries, from where, and the opaque cursors between them.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::table::{Item, Items, Query, Table};
+use crate::{Code, Problem};
+
+/// Entries on a page: 1 to 100.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limit(usize);
+
+impl Limit {
+    /// The largest page.
+    pub const MAX: usize = 100;
+
+    /// Reads a `limit` parameter; 20 where it is left out, 422 outside 1 to 100.
+    pub fn parse(text: Option<&str>) -> Result<Self, Problem> {
+        let Some(text) = text else { return Ok(Self::default()) };
+        match text.parse() {
+            Ok(limit @ 1..=Self::MAX) => Ok(Self(limit)),
+            _ => Err(Problem::invalid("limit", "A whole number from 1 to 100.")),
+        }
+    }
+
+    /// The number of entries.
+    pub const fn get(self) -> usize {
+        self.0
+    }
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self(20)
+    }
+}
+
+/// Which way a cursor leads from its place in a list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// To older entries (`nextCursor`).
+    Older,
+    /// To newer entries (`prevCursor`).
+    Newer,
+}
+
+/// A place in a list and a direction. Clients see it as opaque text that is bound to its list;
+/// it carries no right by itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cursor {
+    /// Which way it leads.
+    pub direction: Direction,
+    /// The place: usually a sort key. The entry at it is not part of what the cursor leads to.
+    pub at: String,
+}
+
+impl Cursor {
+    const VERSION: u8 = 1;
+
+    /// A cursor to what is older than `at`.
+    pub fn older(at: impl Into<String>) -> Self {
+        Self { direction: Direction::Older, at: at.into() }
+    }
+
+    /// A cursor to what is newer than `at`.
+    pub fn newer(at: impl Into<String>) -> Self {
+        Self { direction: Direction::Newer, at: at.into() }
+    }
+
+    /// The text that clients hold, good only for the list named `list`.
+    pub fn render(&self, list: &str) -> String {
+        let mut bytes = Vec::with_capacity(self.at.len() + 6);
+        bytes.push(Self::VERSION);
+        bytes.push(match self.direction {
+            Direction::Older => b'o',
+            Direction::Newer => b'n',
+        });
+        bytes.extend_from_slice(self.at.as_bytes());
+        bytes.extend_from_slice(&checksum(list, &bytes).to_be_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads a client's cursor; 400 when it was not made by the list named `list`.
+    pub fn parse(list: &str, text: &str) -> Result<Self, Problem> {
+        Self::decode(list, text).ok_or_else(|| {
+            Problem::new(Code::InvalidCursor, "Use a cursor that this list answered, unchanged.")
+        })
+    }
+
+    fn decode(list: &str, text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (content, sum) = bytes.split_last_chunk::<4>()?;
+        if u32::from_be_bytes(*sum) != checksum(list, content) {
+            return None;
+        }
+        let direction = match content {
+            [Self::VERSION, b'o', ..] => Direction::Older,
+            [Self::VERSION, b'n', ..] => Direction::Newer,
+            _ => return None,
+        };
+        let at = String::from_utf8(content[2..].to_vec()).ok()?;
+        Some(Self { direction, at })
+    }
+}
+
+/// FNV-1a over the list's name and the content: catches slips, keeps no secret.
+fn checksum(list: &str, content: &[u8]) -> u32 {
+    let bytes = list.as_bytes().iter().chain(&[0]).chain(content);
+    bytes.fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// One page of a list, newest entry first.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Page<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// Leads to older entries; null when there are none.
+    pub next_cursor: Option<String>,
+    /// Leads to newer entries, also those still to come; never null on a page with entries.
+    pub prev_cursor: Option<String>,
+}
+
+/// A list kept as one partition whose sort keys ascend with age from oldest to newest.
+pub struct List<'a> {
+    /// The name its cursors are bound to.
+    pub name: &'a str,
+    /// Where its rows are.
+    pub partition: String,
+}
+
+impl List<'_> {
+    /// Reads one page of rows, going on from `cursor`.
+    pub async fn read(
+        &self,
+        table: &dyn Table,
+        limit: Limit,
+        cursor: Option<&str>,
+    ) -> Result<Page<Item>, Problem> {
+        let cursor = cursor.map(|text| Cursor::parse(self.name, text)).transpose()?;
+        // One row more than asked for tells whether there is another page.
+        let query = Query::all(self.partition.as_str(), limit.get() + 1);
+        let (query, newer) = match &cursor {
+            None => (query.descending(), false),
+            Some(Cursor { direction: Direction::Older, at }) => {
+                (query.descending().below(at.as_str()), false)
+            }
+            Some(Cursor { direction: Direction::Newer, at }) => (query.above(at.as_str()), true),
+        };
+        let Items { items, .. } = table.query(query).await?;
+        Ok(self.page(items, limit, newer.then_some(cursor).flatten()))
+    }
+
+    /// Cuts the row too many off and turns rows into a page; `newer` is the cursor that led there
+    /// when the rows ascend.
+    fn page(&self, mut items: Vec<Item>, limit: Limit, newer: Option<Cursor>) -> Page<Item> {
+        let more = items.len() > limit.get();
+        items.truncate(limit.get());
+        if newer.is_some() {
+            items.reverse();
+        }
+        let older_exist = more || newer.is_some();
+        let next_cursor = match (items.last(), &newer) {
+            (Some(last), _) if older_exist => Some(Cursor::older(last.key.sort.as_str())),
+            // Nothing newer: what is older begins with the entry at the cursor itself.
+            (None, Some(cursor)) => Some(Cursor::older(format!("{}\u{10FFFF}", cursor.at))),
+            _ => None,
+        };
+        let prev_cursor = match items.first() {
+            Some(first) => Some(Cursor::newer(first.key.sort.as_str())),
+            None => newer,
+        };
+        Page {
+            next_cursor: next_cursor.map(|cursor| cursor.render(self.name)),
+            prev_cursor: prev_cursor.map(|cursor| cursor.render(self.name)),
+            items,
+        }
+    }
+}
+
+impl<T> Page<T> {
+    /// The same page with each entry turned into another.
+    pub fn map<U>(self, entry: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            items: self.items.into_iter().map(entry).collect(),
+            next_cursor: self.next_cursor,
+            prev_cursor: self.prev_cursor,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn limits_are_whole_numbers_from_1_to_100() {
+        assert_eq!(Limit::parse(None).unwrap().get(), 20);
+        assert_eq!(Limit::parse(Some("100")).unwrap().get(), 100);
+        for bad in ["0", "101", "-1", "1.5", "", "x", "99999999999999999999"] {
+            assert_eq!(Limit::parse(Some(bad)).unwrap_err().code.status(), 422, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_list_is_refused() {
+        let text = Cursor::older("a").render("posts");
+        assert!(Cursor::parse("posts", &text).is_ok());
+        assert_eq!(Cursor::parse("likes", &text).unwrap_err().code, Code::InvalidCursor);
+    }
+
+    proptest! {
+        #[test]
+        fn cursors_come_back_as_they_were(at in ".{0,80}", newer: bool) {
+            let cursor = if newer { Cursor::newer(at) } else { Cursor::older(at) };
+            prop_assert_eq!(Cursor::parse("l", &cursor.render("l")).unwrap(), cursor);
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_fail(text in ".{0,80}") {
+            let _ = Cursor::parse("l", &text);
+        }
+    }
+}

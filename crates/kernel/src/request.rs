@@ -1,0 +1,36 @@
+//! What belongs to the request (or delivery) being worked on, however deep the call: its trace and
+//! its deadline.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The scope of one request.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// W3C trace context, passed on to events and peers.
+    pub traceparent: String,
+    /// When the caller stops waiting.
+    pub deadline: Instant,
+}
+
+tokio::task_local! {
+    static SCOPE: Scope;
+}
+
+/// Runs `work` as part of the request `scope`.
+pub async fn within<F: Future>(scope: Scope, work: F) -> F::Output {
+    SCOPE.scope(scope, work).await
+}
+
+/// The trace of the present request, where there is one.
+pub fn traceparent() -> Option<String> {
+    SCOPE.try_with(|scope| scope.traceparent.clone()).ok()
+}
+
+/// How much time the present request has left; `otherwise` outside a request.
+pub fn time_left(otherwise: Duration) -> Duration {
+    SCOPE
+        .try_with(|scope| scope.deadline.saturating_duration_since(Instant::now()))
+        .unwrap_or(otherwise)
+}
