@@ -1,0 +1,9 @@
+//! What every backend must do, as suites that each implementation of a seam runs, and the tools
+//! that tests share: a clock that is moved by hand, ids from a seed, an oracle for the table, a
+//! wrapper that injects faults. For tests only.
+
+pub mod clock;
+pub mod oracle;
+
+pub use clock::{SeededIds, TestClock};
+pub use oracle::Oracle;
