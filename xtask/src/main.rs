@@ -1,1 +1,50 @@
-fn main() {}
+//! The developer's commands, run as `cargo xtask <command>`. One file holds one command.
+
+#![expect(clippy::print_stdout, reason = "a command line tool speaks on its standard output")]
+#![expect(clippy::print_stderr, reason = "a command line tool complains on its standard error")]
+
+mod ci;
+mod openapi;
+mod shell;
+mod test;
+mod walls;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The developer's commands of Mini-SNS.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds and runs every test of the workspace.
+    Test,
+    /// Everything a change must pass: format, lints, docs, dependencies, walls, OpenAPI, tests.
+    Ci,
+    /// Writes docs/openapi.json from the code.
+    Openapi,
+    /// Checks which crate may know which, and the rules that hold for every source file.
+    Walls,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Test => test::run(),
+        Command::Ci => ci::run(),
+        Command::Openapi => openapi::write(),
+        Command::Walls => walls::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Running other programs: from the workspace's root, with their output shown, and a failure that
+//! names the command line.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// The workspace's root.
+pub(crate) fn root() -> Result<PathBuf> {
+    let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    Ok(xtask.parent().context("xtask lies in the workspace")?.to_owned())
+}
+
+/// `cargo` with these arguments, at the workspace's root.
+///
+/// The outer `cargo run` tells its child about xtask's own package. An inner cargo that inherited
+/// that would see changed variables and build again what is already built.
+pub(crate) fn cargo(arguments: &[&str]) -> Result<Command> {
+    let mut command = Command::new("cargo");
+    command.args(arguments).current_dir(root()?);
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(name);
+        }
+    }
+    Ok(command)
+}
+
+/// Runs a command to its end; an exit code other than zero is an error.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let line = line(command);
+    let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// Runs a command to its end and gives back its standard output; its errors are shown.
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let line = line(command);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start `{line}`"))?;
+    if !output.status.success() {
+        bail!("`{line}` failed ({})", output.status);
+    }
+    Ok(output.stdout)
+}
+
+/// Whether `cargo <name>` is there.
+pub(crate) fn has_cargo_command(name: &str) -> Result<bool> {
+    let mut command = cargo(&[name, "--version"])?;
+    Ok(command.output().is_ok_and(|output| output.status.success()))
+}
+
+fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,36 @@
+//! `cargo xtask walls`: what keeps the house in shape. Which crate may know which ([`arrows`]), and
+//! rules that hold for every source file ([`sources`]). The tests below run it over this workspace.
+
+mod arrows;
+mod sources;
+
+use anyhow::{Result, bail};
+
+use crate::shell::{cargo, output, root};
+
+/// Prints a line for each breach; one is enough to fail.
+pub(crate) fn run() -> Result<()> {
+    let breaches = breaches()?;
+    for breach in &breaches {
+        eprintln!("wall: {breach}");
+    }
+    match breaches.len() {
+        0 => Ok(()),
+        count => bail!("the walls are broken in {count} places"),
+    }
+}
+
+fn breaches() -> Result<Vec<String>> {
+    let metadata = output(&mut cargo(&["metadata", "--no-deps", "--format-version", "1"])?)?;
+    let mut breaches = arrows::breaches(&arrows::read(&metadata)?);
+    breaches.extend(sources::breaches_below(&root()?)?);
+    Ok(breaches)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn this_workspace_keeps_its_walls() {
+        assert_eq!(super::breaches().unwrap(), Vec::<String>::new());
+    }
+}
