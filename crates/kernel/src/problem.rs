@@ -61,6 +61,8 @@ codes! {
     NotFound = 404 "not_found" "Not found",
     /// The path exists, the method does not.
     MethodNotAllowed = 405 "method_not_allowed" "The method is not allowed here",
+    /// The body did not arrive in time.
+    RequestTimeout = 408 "request_timeout" "The request arrived too slowly",
     /// Another account has the e-mail address.
     EmailTaken = 409 "email_taken" "The e-mail address is taken",
     /// Another account has the handle.
