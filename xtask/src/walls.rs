@@ -1,7 +1,9 @@
-//! `cargo xtask walls`: what keeps the house in shape. Which crate may know which ([`arrows`]), and
-//! rules that hold for every source file ([`sources`]). The tests below run it over this workspace.
+//! `cargo xtask walls`: what keeps the house in shape. Which crate may know which ([`arrows`]), the
+//! rules that hold for every source file ([`sources`]), and that the ledger of requirements names
+//! only what is there ([`ledger`]). The tests below run it over this workspace.
 
 mod arrows;
+mod ledger;
 mod sources;
 
 use anyhow::{Result, bail};
@@ -24,6 +26,7 @@ fn breaches() -> Result<Vec<String>> {
     let metadata = output(&mut cargo(&["metadata", "--no-deps", "--format-version", "1"])?)?;
     let mut breaches = arrows::breaches(&arrows::read(&metadata)?);
     breaches.extend(sources::breaches_below(&root()?)?);
+    breaches.extend(ledger::breaches_below(&root()?)?);
     Ok(breaches)
 }
 

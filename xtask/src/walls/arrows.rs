@@ -45,7 +45,7 @@ impl Role {
         use Role::{Aws, Conformance, Edge, Embedded, Kernel, Slice};
         match self {
             Self::Kernel | Self::Xtask => (&[], &[]),
-            Self::Edge => (&[Kernel], &[Conformance]),
+            Self::Edge => (&[Kernel], &[Conformance, Embedded]),
             Self::Slice => (&[Kernel, Edge], &[Conformance, Embedded]),
             Self::Embedded | Self::Aws => (&[Kernel], &[Conformance]),
             Self::Conformance => (&[Kernel], &[]),
