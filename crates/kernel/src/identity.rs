@@ -42,6 +42,18 @@ pub trait Identity: Send + Sync {
     /// is unknown or the password wrong; 429 `too_many_attempts` after too many of them.
     async fn sign_in(&self, email: &str, password: &str) -> Result<Tokens, Problem>;
 
+    /// The first session of an identity that the caller has just created, and whose password it
+    /// therefore knows; a backend that can spares the second check of the password.
+    async fn first_session(
+        &self,
+        user: UserId,
+        email: &str,
+        password: &str,
+    ) -> Result<Tokens, Problem> {
+        let _ = user;
+        self.sign_in(email, password).await
+    }
+
     /// The next pair of tokens; 401 `invalid_refresh_token`. A token used twice ends its session.
     async fn refresh(&self, refresh_token: &str) -> Result<Tokens, Problem>;
 
