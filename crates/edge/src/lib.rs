@@ -1,7 +1,77 @@
-//! What every request passes first: request id, trace, deadline, body limit, token check, rate
-//! limit, security headers, problem rendering; and the extractors that handlers take their input
-//! from, so that bad input is the same Problem everywhere.
+//! What every request passes first, and the extractors that handlers take their input from, so
+//! that bad input is the same Problem everywhere.
+//!
+//! One middleware, [`Edge::wrap`], takes the steps in this order: request id and trace, length of
+//! the address, CORS preflight, access token, rate limit, the route's access (deny first), body
+//! limit, deadline, handler; and on the way back: problem rendering, security headers, one log
+//! line, metrics. Compression lies between it and the handlers.
+//!
+//! The limits of the header section and its time-out are the HTTP server's: whoever runs it sets
+//! them (`max_buf_size`, `max_headers`, `header_read_timeout`, HTTP/2 `max_header_list_size`), and
+//! serves with `into_make_service_with_connect_info::<SocketAddr>()`, so that there is a client
+//! address to count on.
 
+mod address;
+mod body;
+pub mod config;
+mod cors;
+pub mod docs;
 pub mod extract;
+mod gate;
+pub mod health;
+mod limits;
+pub mod openapi;
+mod record;
+mod render;
+mod routes;
+mod secure;
+mod token;
+mod trace;
 
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use kernel::Ids;
+use kernel::identity::Identity;
+use kernel::limiter::Limiter;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use utoipa::openapi::OpenApi;
+
+pub use address::{InvalidNetwork, Network};
+pub use config::Config;
 pub use extract::{Caller, Json, Path, Query};
+pub use health::Health;
+
+/// Everything the edge needs.
+pub struct Edge {
+    /// Limits, time-outs and who is trusted.
+    pub config: Config,
+    /// Who verifies access tokens. Verification is asked for on every request with a token, so it
+    /// should remember the tokens it has seen.
+    pub identity: Arc<dyn Identity>,
+    /// Who counts requests. When it fails, requests pass: being up goes before being strict.
+    pub limiter: Arc<dyn Limiter>,
+    /// Request and trace ids.
+    pub ids: Arc<dyn Ids>,
+}
+
+impl Edge {
+    /// The router with the edge around it and `/openapi.json` and `/docs` added.
+    ///
+    /// `document` (see [`openapi::finish`]) tells which operations are public; everything else that
+    /// the router matches wants a good access token. Routes under `/internal/` are never reachable
+    /// through the edge: mount them beside it.
+    pub fn wrap(self, router: Router, document: &OpenApi) -> Router {
+        let worth_it = SizeAbove::new(self.config.compress_min_bytes)
+            .and(NotForContentType::IMAGES)
+            .and(NotForContentType::SSE)
+            .and(NotForContentType::const_new("font/"));
+        let gate = Arc::new(gate::Gate::new(self, document));
+        router
+            .merge(docs::router(document))
+            .layer(CompressionLayer::new().compress_when(worth_it))
+            .layer(from_fn_with_state(gate, gate::pass))
+    }
+}

@@ -1,0 +1,235 @@
+//! The middleware that every request passes.
+
+use std::any::Any;
+use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Method, StatusCode};
+use kernel::request::{self, Scope};
+use kernel::{Code, Principal, Problem};
+use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
+use utoipa::openapi::OpenApi;
+
+use crate::cors::Cors;
+use crate::limits::{Policies, Taken};
+use crate::record::record;
+use crate::render::render;
+use crate::routes::{Access, Class, Route, Routes};
+use crate::token::{self, Sent};
+use crate::trace::Names;
+use crate::{Edge, address, body, docs, secure};
+
+/// The edge, ready to serve.
+pub(crate) struct Gate {
+    edge: Edge,
+    routes: Routes,
+    policies: Policies,
+    cors: Cors,
+}
+
+/// What is known of the request being served.
+struct Visit<'a> {
+    method: Method,
+    matched: Option<MatchedPath>,
+    route: &'a Route,
+    names: Names,
+    address: Option<IpAddr>,
+    /// The page that asks, where it is allowed to.
+    origin: Option<HeaderValue>,
+    principal: Option<Arc<Principal>>,
+    token_sent: bool,
+    taken: Option<Taken<'a>>,
+}
+
+impl Visit<'_> {
+    fn path(&self) -> Option<&str> {
+        self.matched.as_ref().map(MatchedPath::as_str)
+    }
+}
+
+/// A handler that panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("the handler panicked: {0}")]
+struct Panicked(String);
+
+/// Serves one request.
+pub(crate) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let (parts, body) = request.into_parts();
+    let mut visit = gate.greet(&parts);
+    let span = tracing::info_span!(
+        "request",
+        request_id = visit.names.request_id,
+        trace_id = visit.names.trace_id()
+    );
+    let serving = gate.serve(&mut visit, parts, body, next).instrument(span);
+    let served = match AssertUnwindSafe(serving).catch_unwind().await {
+        Ok(served) => served,
+        Err(panic) => Err(Problem::internal(Panicked(panic_text(panic.as_ref())))),
+    };
+    let mut response = served.unwrap_or_else(IntoResponse::into_response);
+    gate.finish(&visit, &mut response);
+    let (status, principal) = (response.status(), visit.principal.as_deref());
+    record(visit.route, &visit.method, &visit.names, principal, status, started.elapsed());
+    response
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}
+
+impl Gate {
+    pub(crate) fn new(edge: Edge, document: &OpenApi) -> Self {
+        let pages = edge.config.public_pages.iter().map(String::as_str);
+        Self {
+            routes: Routes::new(document, pages.chain(docs::PATHS)),
+            policies: Policies::new(&edge.config),
+            cors: Cors::new(&edge.config.cors_origins),
+            edge,
+        }
+    }
+
+    /// Learns what the request's head tells.
+    fn greet(&self, parts: &Parts) -> Visit<'_> {
+        let config = &self.edge.config;
+        let matched = parts.extensions.get::<MatchedPath>().cloned();
+        let ids = self.edge.ids.as_ref();
+        Visit {
+            method: parts.method.clone(),
+            route: self.routes.find(matched.as_ref().map(MatchedPath::as_str)),
+            matched,
+            names: Names::of(&parts.headers, ids, config.trace_sample_percent),
+            address: address::client(parts, &config.trusted_proxies),
+            origin: self.cors.allowed(&parts.headers),
+            principal: None,
+            token_sent: false,
+            taken: None,
+        }
+    }
+
+    /// The steps of a request up to its handler's answer.
+    async fn serve<'a>(
+        &'a self,
+        visit: &mut Visit<'a>,
+        mut parts: Parts,
+        body: Body,
+        next: Next,
+    ) -> Result<Response, Problem> {
+        let config = &self.edge.config;
+        if uri_bytes(&parts) > config.uri_max_bytes {
+            let detail = format!("An address has at most {} bytes.", config.uri_max_bytes);
+            return Err(Problem::new(Code::UriTooLong, detail));
+        }
+        if let Some(answer) = Cors::preflight(&parts, visit.origin.as_ref()) {
+            return Ok(answer);
+        }
+        self.in_time(visit.names.clone(), self.admit(visit, &parts)).await??;
+        let body = body::take(&parts, body, config).await?;
+        if let Some(principal) = &visit.principal {
+            parts.extensions.insert(Arc::clone(principal));
+        }
+        never_406(&mut parts.headers);
+        let request = Request::from_parts(parts, body);
+        self.in_time(visit.names.clone(), next.run(request)).await
+    }
+
+    /// Finds out who asks, counts the request, and checks that they may ask this.
+    async fn admit<'a>(&'a self, visit: &mut Visit<'a>, parts: &Parts) -> Result<(), Problem> {
+        let sent = token::sent(parts, &visit.route.name, self.edge.config.token_max_bytes);
+        let verified = self.verify(sent).await;
+        visit.token_sent = sent != Sent::Nothing;
+        visit.principal = verified.as_ref().ok().cloned().flatten();
+        visit.taken = self.count(visit).await;
+        visit.taken.map_or(Ok(()), |taken| taken.check())?;
+        match visit.route.access(visit.path(), &visit.method)? {
+            // A bad token is no worse than none where none is needed: a client whose token has
+            // expired must still be able to refresh it.
+            Access::Public => Ok(()),
+            Access::SignedIn if visit.principal.is_some() => Ok(()),
+            Access::SignedIn => {
+                verified?;
+                Err(Problem::unauthenticated("Send `Authorization: Bearer <access token>`."))
+            }
+        }
+    }
+
+    async fn verify(&self, sent: Sent<'_>) -> Result<Option<Arc<Principal>>, Problem> {
+        match sent {
+            Sent::Nothing => Ok(None),
+            Sent::Unreadable => Err(Problem::unauthenticated("This is not an access token.")),
+            Sent::Token(token) => self.edge.identity.verify(token).await.map(Some),
+        }
+    }
+
+    async fn count<'a>(&'a self, visit: &Visit<'a>) -> Option<Taken<'a>> {
+        let limiter = self.edge.limiter.as_ref();
+        match (visit.route.class, &visit.principal) {
+            (Class::Exempt, _) => None,
+            (Class::Auth, _) => {
+                self.policies.auth.take(limiter, &address::neighbour(visit.address)).await
+            }
+            (Class::Usual, Some(principal)) => {
+                self.policies.user.take(limiter, &principal.user_id.to_string()).await
+            }
+            (Class::Usual, None) => {
+                self.policies.address.take(limiter, &address::neighbour(visit.address)).await
+            }
+        }
+    }
+
+    /// Runs `work` as part of the request, with the deadline counted from now.
+    async fn in_time<F: Future>(&self, names: Names, work: F) -> Result<F::Output, Problem> {
+        let deadline = Instant::now() + Duration::from_millis(self.edge.config.deadline_millis);
+        let scope = Scope { traceparent: names.traceparent, deadline };
+        timeout_at(deadline, request::within(scope, work)).await.map_err(|_| {
+            Problem::new(Code::DeadlineExceeded, "It may or may not have been done. Look first.")
+        })
+    }
+
+    /// Dresses the answer. That of an upgrade belongs to its protocol and only gets its names.
+    fn finish(&self, visit: &Visit<'_>, response: &mut Response) {
+        visit.names.tell(response.headers_mut());
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return;
+        }
+        render(response, &visit.names, visit.route, visit.token_sent);
+        let headers = response.headers_mut();
+        secure::harden(headers, self.edge.config.https);
+        // What `/auth/*` answers holds tokens.
+        if visit.principal.is_some() || visit.route.class == Class::Auth {
+            secure::keep_private(headers);
+        }
+        if let Some(taken) = &visit.taken {
+            taken.tell(headers);
+        }
+        self.cors.allow(visit.origin.as_ref(), headers);
+    }
+}
+
+fn uri_bytes(parts: &Parts) -> usize {
+    parts.uri.path_and_query().map_or(0, |text| text.as_str().len())
+}
+
+/// Who refuses even an uncompressed answer gets one all the same, instead of compression's 406.
+fn never_406(headers: &mut HeaderMap) {
+    let refuses = |value: &HeaderValue| {
+        let text = value.as_bytes();
+        let has = |part: &[u8]| text.windows(part.len()).any(|w| w.eq_ignore_ascii_case(part));
+        has(b"q=0") && (has(b"identity") || has(b"*"))
+    };
+    if headers.get_all(ACCEPT_ENCODING).iter().any(refuses) {
+        headers.remove(ACCEPT_ENCODING);
+    }
+}

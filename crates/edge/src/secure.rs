@@ -1,0 +1,45 @@
+//! The headers that tell browsers to be careful.
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+const NOT_SET_YET: [(HeaderName, HeaderValue); 6] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (
+        HeaderName::from_static("permissions-policy"),
+        HeaderValue::from_static("camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    ),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+];
+
+/// Adds what the handler has not set itself: a page has a content security policy of its own.
+pub(crate) fn harden(headers: &mut HeaderMap, https: bool) {
+    for (name, value) in NOT_SET_YET {
+        headers.entry(name).or_insert(value);
+    }
+    if https {
+        let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+        headers.insert(STRICT_TRANSPORT_SECURITY, year);
+    }
+}
+
+/// Keeps an answer out of caches, unless its handler knows better.
+pub(crate) fn keep_private(headers: &mut HeaderMap) {
+    let value = HeaderValue::from_static("private, no-store");
+    headers.entry(CACHE_CONTROL).or_insert(value);
+}

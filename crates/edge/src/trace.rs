@@ -1,0 +1,166 @@
+//! The names of a request: its id, and its place in a trace (W3C Trace Context, AWS X-Ray).
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use kernel::Ids;
+use ulid::Ulid;
+
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(crate) const X_AMZN_TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+
+const REQUEST_ID_MAX_BYTES: usize = 64;
+
+/// How a request is called.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Names {
+    /// The caller's, or ours.
+    pub(crate) request_id: String,
+    /// `00-<trace>-<our span>-<flags>`.
+    pub(crate) traceparent: String,
+    /// The same for X-Ray, where the caller sent it.
+    pub(crate) amzn_trace_id: Option<String>,
+}
+
+/// The part of a caller's trace that goes on here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Given {
+    /// 32 hexadecimal digits.
+    trace_id: String,
+    sampled: bool,
+}
+
+impl Names {
+    /// Takes over the caller's names where they are sane, makes them where not.
+    pub(crate) fn of(headers: &HeaderMap, ids: &dyn Ids, sample_percent: u8) -> Self {
+        let fresh = ids.ulid();
+        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let request_id = text(X_REQUEST_ID).filter(|id| is_sane(id));
+        let amzn = text(X_AMZN_TRACE_ID).and_then(parse_amzn);
+        let given = text(TRACEPARENT).and_then(parse_traceparent).or_else(|| amzn.clone());
+        let given = given.unwrap_or_else(|| begin(fresh, sample_percent));
+        // Ids grow by at least one each, so their low half names a span among its siblings.
+        let span = (fresh.0 & u128::from(u64::MAX)).max(1);
+        let Given { trace_id, sampled } = &given;
+        Self {
+            request_id: request_id.map_or_else(|| fresh.to_string(), str::to_owned),
+            traceparent: format!("00-{trace_id}-{span:016x}-{:02x}", u8::from(*sampled)),
+            amzn_trace_id: amzn.map(|given| {
+                let (secs, rest) = given.trace_id.split_at(8);
+                format!("Root=1-{secs}-{rest};Parent={span:016x};Sampled={}", u8::from(*sampled))
+            }),
+        }
+    }
+
+    /// The trace's id: 32 hexadecimal digits.
+    pub(crate) fn trace_id(&self) -> &str {
+        self.traceparent.get(3..35).unwrap_or_default()
+    }
+
+    /// Tells the names in an answer.
+    pub(crate) fn tell(&self, headers: &mut HeaderMap) {
+        let mut put = |name, text: &str| {
+            if let Ok(value) = HeaderValue::from_str(text) {
+                headers.insert(name, value);
+            }
+        };
+        put(X_REQUEST_ID, &self.request_id);
+        put(TRACEPARENT, &self.traceparent);
+        if let Some(text) = &self.amzn_trace_id {
+            put(X_AMZN_TRACE_ID, text);
+        }
+    }
+}
+
+/// A trace that begins here. X-Ray wants the first eight digits to be the seconds since 1970.
+fn begin(fresh: Ulid, sample_percent: u8) -> Given {
+    let secs = fresh.timestamp_ms() / 1000;
+    let rest = fresh.0 & (u128::MAX >> 32);
+    Given {
+        trace_id: format!("{:08x}{rest:024x}", secs & 0xFFFF_FFFF),
+        sampled: fresh.0 % 100 < u128::from(sample_percent),
+    }
+}
+
+fn is_sane(id: &str) -> bool {
+    (1..=REQUEST_ID_MAX_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn is_hex(text: &str, len: usize) -> bool {
+    text.len() == len && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn is_id(text: &str, len: usize) -> bool {
+    is_hex(text, len) && text.bytes().any(|byte| byte != b'0')
+}
+
+/// Reads version 00, and of later versions the part that is like it.
+fn parse_traceparent(text: &str) -> Option<Given> {
+    let mut fields = text.split('-');
+    let (version, trace_id, parent, flags) =
+        (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let more_is_fine = version != "00";
+    let well_formed = is_hex(version, 2)
+        && version != "ff"
+        && is_id(trace_id, 32)
+        && is_id(parent, 16)
+        && is_hex(flags, 2)
+        && (more_is_fine || fields.next().is_none());
+    let flags = u8::from_str_radix(flags, 16).ok()?;
+    well_formed.then(|| Given { trace_id: trace_id.to_owned(), sampled: flags & 1 == 1 })
+}
+
+/// Reads `Root=1-<8 hex>-<24 hex>;Parent=<16 hex>;Sampled=0|1`, of which `Root` is a must.
+fn parse_amzn(text: &str) -> Option<Given> {
+    let field = |name: &str| {
+        let fields = text.split(';').filter_map(|field| field.trim().split_once('='));
+        fields.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+    };
+    let (secs, rest) = field("Root")?.strip_prefix("1-")?.split_once('-')?;
+    let well_formed = is_hex(secs, 8) && is_hex(rest, 24);
+    let trace_id = format!("{secs}{rest}");
+    (well_formed && is_id(&trace_id, 32))
+        .then(|| Given { trace_id, sampled: field("Sampled") == Some("1") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+    #[test]
+    fn a_good_traceparent_is_taken_over() {
+        let given = parse_traceparent(&format!("00-{TRACE}-00f067aa0ba902b7-01")).unwrap();
+        assert_eq!(given, Given { trace_id: TRACE.into(), sampled: true });
+        assert!(parse_traceparent(&format!("cc-{TRACE}-00f067aa0ba902b7-00-more")).is_some());
+    }
+
+    #[test]
+    fn a_bad_traceparent_is_not() {
+        let zeros = "0".repeat(32);
+        for bad in [
+            "",
+            "00",
+            TRACE,
+            &format!("00-{TRACE}-00f067aa0ba902b7-01-more"),
+            &format!("ff-{TRACE}-00f067aa0ba902b7-01"),
+            &format!("00-{zeros}-00f067aa0ba902b7-01"),
+            &format!("00-{TRACE}-0000000000000000-01"),
+            &format!("00-{}-00f067aa0ba902b7-01", TRACE.to_uppercase()),
+            &format!("00-{TRACE}-00f067aa0ba902b7-1"),
+        ] {
+            assert_eq!(parse_traceparent(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn x_ray_and_w3c_name_the_same_trace() {
+        let root = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736";
+        let text = format!("Self=1-1-1;{root};Parent=00f067aa0ba902b7;Sampled=1");
+        assert_eq!(parse_amzn(&text).unwrap(), Given { trace_id: TRACE.into(), sampled: true });
+        assert!(!parse_amzn(root).unwrap().sampled);
+        for bad in ["", "Root=", "Root=1-x-y", "Root=2-4bf92f35-77b34da6a3ce929d0e0e4736"] {
+            assert_eq!(parse_amzn(bad), None, "{bad}");
+        }
+    }
+}
