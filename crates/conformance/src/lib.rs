@@ -3,6 +3,7 @@
 //! wrapper that injects faults. For tests only.
 
 pub mod clock;
+pub mod limiter;
 pub mod oracle;
 
 pub use clock::{SeededIds, TestClock};
