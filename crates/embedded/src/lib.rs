@@ -1,3 +1,8 @@
-//! embedded
+//! Every seam of the kernel in one process, on one machine: no other service is needed.
+//!
+//! What has to last lies on the [`table`] of this crate, one database a service; its [`relay`] takes
+//! committed events to the bus.
 
 pub mod limiter;
+pub mod relay;
+pub mod table;

@@ -1,0 +1,214 @@
+//! How an item and its key become bytes.
+//!
+//! A key is `partition 0x00 sort`; a partition holds no NUL, so keys sort by partition first. Keys
+//! that begin with NUL are the store's own: its position, and the index of items by expiry.
+//!
+//! A value is `format, header length, header, body`. The header is a row of variable-length
+//! integers (version, counter, expiry), the trailing ones left out where they have their default:
+//! a plain row's header is empty. A reader skips integers that it does not know, so fields can be
+//! added at the end without a new format.
+
+use bytes::Bytes;
+use kernel::Time;
+use kernel::table::{Item, Key, TableError};
+
+/// Where the store keeps the number of its last batch.
+pub(super) const POSITION_KEY: &[u8] = b"\0seq";
+/// The first possible key of an item.
+pub(super) const FIRST_ITEM_KEY: &[u8] = &[1];
+
+const EXPIRY_PREFIX: &[u8; 2] = b"\0x";
+const EXPIRY_HEADER_LEN: usize = EXPIRY_PREFIX.len() + size_of::<u64>();
+const FORMAT: u8 = 1;
+
+/// An item without its key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Row {
+    pub(super) body: Bytes,
+    pub(super) count: i64,
+    pub(super) version: u64,
+    pub(super) expires_at: Option<Time>,
+}
+
+impl Row {
+    /// Whether the item still counts as present.
+    pub(super) fn is_live(&self, now: Time) -> bool {
+        self.expires_at.is_none_or(|at| at > now)
+    }
+
+    pub(super) fn into_item(self, key: Key) -> Item {
+        let Self { body, count, version, expires_at } = self;
+        Item { key, body, count, version, expires_at }
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let expiry = self.expires_at.map_or(0, |at| zigzag(at.millis()).saturating_add(1));
+        let fields = [self.version, zigzag(self.count), expiry];
+        let known = match fields {
+            [1, 0, 0] => 0,
+            [_, 0, 0] => 1,
+            [_, _, 0] => 2,
+            _ => 3,
+        };
+        let mut out = Vec::with_capacity(2 + 10 * known + self.body.len());
+        out.extend([FORMAT, 0]);
+        for field in &fields[..known] {
+            put_varint(&mut out, *field);
+        }
+        // Three integers of at most ten bytes each.
+        out[1] = u8::try_from(out.len() - 2).unwrap_or(u8::MAX);
+        out.extend_from_slice(&self.body);
+        out
+    }
+
+    pub(super) fn decode(value: &[u8]) -> Option<Self> {
+        let (&[format, header_len], rest) = value.split_first_chunk::<2>()?;
+        if format != FORMAT {
+            return None;
+        }
+        let (mut header, body) = rest.split_at_checked(usize::from(header_len))?;
+        let mut field = |default| {
+            if header.is_empty() { Some(default) } else { take_varint(&mut header) }
+        };
+        let (version, count, expiry) = (field(1)?, field(0)?, field(0)?);
+        Some(Self {
+            body: Bytes::copy_from_slice(body),
+            count: unzigzag(count),
+            version,
+            expires_at: expiry.checked_sub(1).map(|code| Time::from_millis(unzigzag(code))),
+        })
+    }
+}
+
+/// A value that is there must be readable; anything else is a defect or a damaged disk.
+pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Row, TableError> {
+    Row::decode(value).ok_or_else(|| {
+        TableError::Malformed(format!("stored item {:?}", String::from_utf8_lossy(key)))
+    })
+}
+
+pub(super) fn encode_key(key: &Key) -> Vec<u8> {
+    join(&key.partition, &key.sort)
+}
+
+/// The bytes of the key in `partition` at `sort`.
+pub(super) fn join(partition: &str, sort: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(partition.len() + 1 + sort.len());
+    out.extend_from_slice(partition.as_bytes());
+    out.push(0);
+    out.extend_from_slice(sort.as_bytes());
+    out
+}
+
+/// The first key after all those of `partition`.
+pub(super) fn after(partition: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(partition.len() + 1);
+    out.extend_from_slice(partition.as_bytes());
+    out.push(1);
+    out
+}
+
+pub(super) fn decode_key(bytes: &[u8]) -> Result<Key, TableError> {
+    let parsed = || {
+        let nul = bytes.iter().position(|&byte| byte == 0)?;
+        let partition = std::str::from_utf8(&bytes[..nul]).ok()?;
+        let sort = std::str::from_utf8(&bytes[nul + 1..]).ok()?;
+        Some(Key::new(partition, sort))
+    };
+    parsed().ok_or_else(|| {
+        TableError::Malformed(format!("stored key {:?}", String::from_utf8_lossy(bytes)))
+    })
+}
+
+/// The row of the expiry index for the item at `key`.
+pub(super) fn expiry_key(at: Time, key: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(EXPIRY_HEADER_LEN + key.len());
+    out.extend_from_slice(EXPIRY_PREFIX);
+    // With the sign bit turned round, integers sort by bytes as they do by size.
+    out.extend_from_slice(&(at.millis() ^ i64::MIN).to_be_bytes());
+    out.extend_from_slice(key);
+    out
+}
+
+/// The item's key that a row of the expiry index stands for.
+pub(super) fn expiring_key(index_key: &[u8]) -> Option<&[u8]> {
+    index_key.get(EXPIRY_HEADER_LEN..)
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)).cast_unsigned()
+}
+
+fn unzigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}
+
+fn take_varint(from: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = from.split_first()?;
+        *from = rest;
+        value |= u64::from(byte & 0x7F) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{any, prop, proptest};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn rows_come_back_as_they_were(
+            body in prop::collection::vec(any::<u8>(), 0..100),
+            count: i64,
+            version: u64,
+            millis in prop::option::of(-4_000_000_000_000_i64..4_000_000_000_000),
+        ) {
+            let expires_at = millis.map(Time::from_millis);
+            let row = Row { body: body.into(), count, version, expires_at };
+            assert_eq!(Row::decode(&row.encode()), Some(row));
+        }
+
+        #[test]
+        fn keys_sort_as_their_parts(a: (String, String), b: (String, String)) {
+            let key = |(partition, sort): (String, String)| Key::new(partition.replace('\0', ""), sort);
+            let (a, b) = (key(a), key(b));
+            assert_eq!(encode_key(&a).cmp(&encode_key(&b)), a.cmp(&b));
+            assert_eq!(decode_key(&encode_key(&a)), Ok(a));
+        }
+
+        #[test]
+        fn damaged_values_are_refused_and_never_panic(value: Vec<u8>) {
+            let _ = Row::decode(&value);
+        }
+    }
+
+    #[test]
+    fn a_plain_row_costs_two_bytes_and_newer_fields_are_skipped() {
+        let row = Row { body: "x".into(), count: 0, version: 1, expires_at: None };
+        assert_eq!(row.encode(), [FORMAT, 0, b'x']);
+        let newer = [FORMAT, 5, 7, 0, 0, 99, 98, b'x'];
+        assert_eq!(Row::decode(&newer), Some(Row { version: 7, ..row }));
+    }
+
+    #[test]
+    fn expiry_keys_sort_by_time_even_before_1970() {
+        let at = |millis| expiry_key(Time::from_millis(millis), b"p\0s");
+        assert!([at(-2), at(-1), at(0), at(1), at(300)].is_sorted());
+        assert_eq!(expiring_key(&at(5)), Some(&b"p\0s"[..]));
+    }
+}

@@ -1,0 +1,333 @@
+//! The one thread that writes: it takes the jobs that are waiting, decides each against what is
+//! durable and what this batch changes already, writes one batch, syncs once, and answers them all.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use fjall::PersistMode;
+use kernel::table::{Condition, Key, Scatter, TableError, Write};
+use kernel::{Time, outbox};
+use quick_cache::DefaultHashBuilder;
+
+use super::Shared;
+use super::codec::{self, Row};
+use super::engine::{self, Engine};
+use super::queue::{Job, Work};
+use super::sweep::Sweep;
+
+/// How often an idle committer looks after the engine.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The thread's own.
+pub(super) struct Committer {
+    shared: Arc<Shared>,
+    /// The number of the last batch in the data.
+    position: u64,
+    sweep: Sweep,
+    checked: Instant,
+}
+
+/// Drops waiting jobs when the thread ends, however it does.
+struct Abandon(Arc<Shared>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.queue.abandon();
+    }
+}
+
+/// What one batch changes.
+type Changes = HashMap<Key, Option<Row>, DefaultHashBuilder>;
+
+impl Committer {
+    pub(super) fn new(shared: Arc<Shared>, position: u64) -> Self {
+        Self { shared, position, sweep: Sweep::default(), checked: Instant::now() }
+    }
+
+    /// Works until the queue is closed and empty.
+    pub(super) fn run(mut self) {
+        let _abandon = Abandon(Arc::clone(&self.shared));
+        while let Some(mut work) = self.shared.queue.take(self.sweep.wait().min(TICK)) {
+            let sweeps = std::mem::take(&mut work.sweeps);
+            self.batch(work);
+            for answer in sweeps {
+                let swept = self.sweep_all();
+                let _ = answer.send(swept);
+            }
+            if self.sweep.is_due() {
+                let _ = self.sweep_some();
+            }
+            if self.checked.elapsed() >= TICK {
+                self.check_engine();
+            }
+        }
+    }
+
+    /// Does the jobs whose askers still wait.
+    fn batch(&mut self, mut work: Work) {
+        work.commits.retain(|job| !job.answer.is_closed());
+        work.chunks.retain(|job| !job.answer.is_closed());
+        if work.commits.is_empty() && work.chunks.is_empty() {
+            return;
+        }
+        let began = Instant::now();
+        let jobs = work.commits.len() + work.chunks.len();
+        let shared = Arc::clone(&self.shared);
+        let engine = match self.writable(&shared) {
+            Ok(engine) => engine,
+            Err(error) => return refuse(work, &error),
+        };
+        let mut stage = Stage::new(&shared, &engine);
+        let commits: Vec<_> = work.commits.into_iter().map(|job| stage.commit(job)).collect();
+        let chunks: Vec<_> = work.chunks.into_iter().map(|job| stage.scatter(job)).collect();
+        let Stage { changes, events, to_cache, .. } = stage;
+        let rows = changes.len();
+        let written = self.write(&engine, &changes);
+        drop(engine);
+        if written.is_ok() {
+            for (key, row) in changes {
+                if to_cache.contains(&key) {
+                    shared.cache.put(key, row);
+                } else {
+                    shared.cache.forget(&key);
+                }
+            }
+        }
+        let failed = written.map_err(|error| self.fail(&error)).err();
+        for (answer, outcome) in commits.into_iter().chain(chunks) {
+            // An asker that went away meanwhile needs no answer.
+            let _ = answer.send(failed.clone().map_or(outcome, Err));
+        }
+        if failed.is_none() {
+            if let Some(sender) = shared.outbox.get() {
+                events.into_iter().for_each(|body| sender.send(body));
+            }
+            record(&shared.name, jobs, rows, began.elapsed());
+        }
+    }
+
+    /// The engine, if it is open and the disk has room.
+    fn writable(&mut self, shared: &Shared) -> Result<Engine, TableError> {
+        let open = shared.engine();
+        let engine = match open {
+            Ok(engine) => engine,
+            Err(_) => self.reopen()?,
+        };
+        shared.room(&engine)?;
+        Ok(engine)
+    }
+
+    fn write(&mut self, engine: &Engine, changes: &Changes) -> fjall::Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut batch = engine.batch(changes.len() + 1, PersistMode::SyncData);
+        for (key, row) in changes {
+            let key = codec::encode_key(key);
+            let Some(row) = row else {
+                batch.remove(&key);
+                continue;
+            };
+            if let Some(at) = row.expires_at {
+                let index_key = codec::expiry_key(at, &key);
+                self.sweep.note(&index_key);
+                batch.put(&index_key, Vec::new());
+            }
+            batch.put(&key, row.encode());
+        }
+        let position = self.position + 1;
+        batch.put(codec::POSITION_KEY, position.to_le_bytes().to_vec());
+        batch.commit()?;
+        self.position = position;
+        if let Err(error) = self.shared.directory.position.write(position) {
+            // The data is safe; only a later loss of its tail might go unnoticed.
+            tracing::error!(%error, table = %self.shared.name, "POSITION was not written");
+        }
+        Ok(())
+    }
+
+    /// The engine failed: opens it again at once, so that the next batch finds it well.
+    fn fail(&mut self, error: &fjall::Error) -> TableError {
+        tracing::error!(?error, table = %self.shared.name, "the storage engine failed");
+        metrics::counter!("table_engine_failures", "table" => self.shared.name.clone())
+            .increment(1);
+        if let Err(error) = self.reopen() {
+            tracing::error!(%error, table = %self.shared.name, "the engine did not open again");
+        }
+        engine::unavailable(error)
+    }
+
+    fn reopen(&mut self) -> Result<Engine, TableError> {
+        let mut slot = self.shared.engine.write().unwrap_or_else(PoisonError::into_inner);
+        *slot = None;
+        // No reader is inside, so no guard of the cache is out.
+        self.shared.cache.clear();
+        let opened = Engine::open(&self.shared.directory, &self.shared.options);
+        let (engine, position) =
+            opened.map_err(|error| TableError::Unavailable(error.to_string()))?;
+        self.position = position;
+        self.sweep = Sweep::default();
+        *slot = Some(engine.clone());
+        tracing::warn!(table = %self.shared.name, position, "the storage engine is open again");
+        Ok(engine)
+    }
+
+    /// Notices an engine that failed in the background, also when nobody writes.
+    fn check_engine(&mut self) {
+        self.checked = Instant::now();
+        let checked = self.shared.engine().map(|engine| engine.check());
+        match checked {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                self.fail(&error);
+            }
+            Err(_) => {
+                if let Err(error) = self.reopen() {
+                    tracing::warn!(%error, table = %self.shared.name, "still closed");
+                }
+            }
+        }
+    }
+
+    fn sweep_some(&mut self) -> Result<usize, TableError> {
+        let shared = Arc::clone(&self.shared);
+        let engine = self.writable(&shared)?;
+        let swept = self.sweep.run(&engine, &shared.cache, shared.clock.now());
+        drop(engine);
+        swept.inspect_err(|_| self.check_engine())
+    }
+
+    fn sweep_all(&mut self) -> Result<usize, TableError> {
+        let mut all = 0;
+        loop {
+            all += self.sweep_some()?;
+            if !self.sweep.has_more() {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+fn refuse(work: Work, error: &TableError) {
+    let commits = work.commits.into_iter().map(|job| job.answer);
+    for answer in commits.chain(work.chunks.into_iter().map(|job| job.answer)) {
+        let _ = answer.send(Err(error.clone()));
+    }
+}
+
+fn record(name: &str, jobs: usize, rows: usize, took: Duration) {
+    let name = || name.to_owned();
+    let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+    metrics::histogram!("table_batch_jobs", "table" => name()).record(count(jobs));
+    metrics::histogram!("table_batch_rows", "table" => name()).record(count(rows));
+    metrics::histogram!("table_batch_seconds", "table" => name()).record(took.as_secs_f64());
+}
+
+type Outcome = (super::queue::Answer<()>, Result<(), TableError>);
+
+/// A batch in the making.
+struct Stage<'a> {
+    shared: &'a Shared,
+    engine: &'a Engine,
+    now: Time,
+    /// What each key holds after the jobs so far; one entry a key, for within a batch the engine
+    /// does not tell two writes of the same key apart.
+    changes: Changes,
+    /// The keys that readers are likely to ask for.
+    to_cache: std::collections::HashSet<Key, DefaultHashBuilder>,
+    /// The bodies of outbox rows, in the jobs' order.
+    events: Vec<Bytes>,
+}
+
+impl<'a> Stage<'a> {
+    fn new(shared: &'a Shared, engine: &'a Engine) -> Self {
+        let now = shared.clock.now();
+        let (changes, to_cache) = Default::default();
+        Self { shared, engine, now, changes, to_cache, events: Vec::new() }
+    }
+
+    /// The live row at `key`, with what this batch did to it.
+    fn before(&self, key: &Key) -> Result<Option<Row>, TableError> {
+        let known = self.changes.get(key).cloned().or_else(|| self.shared.cache.peek(key));
+        let row = match known {
+            Some(row) => row,
+            None => self.engine.load(key)?,
+        };
+        Ok(row.filter(|row| row.is_live(self.now)))
+    }
+
+    fn commit(&mut self, job: Job<Write>) -> Outcome {
+        let Job { writes, answer, .. } = job;
+        (answer, self.decide(writes))
+    }
+
+    /// All conditions first, then all writes.
+    fn decide(&mut self, writes: Vec<Write>) -> Result<(), TableError> {
+        let mut before = Vec::with_capacity(writes.len());
+        for (index, write) in writes.iter().enumerate() {
+            let row = match (write, write.condition()) {
+                (Write::Delete { .. } | Write::Check { .. }, Condition::Always) => None,
+                _ => self.before(write.key())?,
+            };
+            if !holds(write.condition(), row.as_ref()) {
+                return Err(TableError::Unmet(index));
+            }
+            before.push(row);
+        }
+        writes.into_iter().zip(before).for_each(|(write, row)| self.apply(write, row));
+        Ok(())
+    }
+
+    fn apply(&mut self, write: Write, before: Option<Row>) {
+        let version = before.as_ref().map_or(0, |row| row.version).saturating_add(1);
+        let (key, row) = match write {
+            Write::Put { key, body, expires_at, .. } => {
+                if outbox::is_row(&key) {
+                    self.events.push(body.clone());
+                }
+                (key, Some(Row { body, count: 0, version, expires_at }))
+            }
+            Write::Delete { key, .. } => (key, None),
+            Write::Add { key, delta, .. } => {
+                let fresh = Row { body: Bytes::new(), count: 0, version, expires_at: None };
+                let row = before.unwrap_or(fresh);
+                (key, Some(Row { count: row.count.saturating_add(delta), version, ..row }))
+            }
+            Write::Check { .. } => return,
+        };
+        if !outbox::is_row(&key) {
+            self.to_cache.insert(key.clone());
+        }
+        self.changes.insert(key, row);
+    }
+
+    /// Scattered rows are many and mostly read by query, so they do not enter the cache.
+    fn scatter(&mut self, job: Job<Scatter>) -> Outcome {
+        let Job { writes, answer, .. } = job;
+        for write in writes {
+            let (key, row) = match write {
+                Scatter::Put { key, body, expires_at } => {
+                    if outbox::is_row(&key) {
+                        self.events.push(body.clone());
+                    }
+                    (key, Some(Row { body, count: 0, version: 1, expires_at }))
+                }
+                Scatter::Delete(key) => (key, None),
+            };
+            self.to_cache.remove(&key);
+            self.changes.insert(key, row);
+        }
+        (answer, Ok(()))
+    }
+}
+
+fn holds(condition: Condition, row: Option<&Row>) -> bool {
+    match condition {
+        Condition::Always => true,
+        Condition::Absent => row.is_none(),
+        Condition::Present => row.is_some(),
+        Condition::Version(version) => row.is_some_and(|row| row.version == version),
+    }
+}

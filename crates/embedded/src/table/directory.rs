@@ -1,0 +1,215 @@
+//! The store's directory: who holds it, which format it has, and how far its data reaches.
+//!
+//! - `LOCK` is held for as long as the store is open.
+//! - `FORMAT` names the format of everything else.
+//! - `POSITION` holds the number of the last durable batch. It is written after each batch and not
+//!   synced, so after a crash it may lag behind the data; data that lags behind it is damaged.
+//! - `engine/` is the storage engine's own.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// The format that this version writes.
+const FORMAT: u32 = 1;
+const FORMAT_WORDS: &str = "mini-sns table ";
+/// The file that the engine writes last when it makes a database.
+const ENGINE_MARKER: &str = "version";
+
+/// Why a store cannot be opened. The data is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process (or another store in this one) holds the directory.
+    #[error("{} is in use by another process", dir.display())]
+    InUse {
+        /// Which directory.
+        dir: PathBuf,
+    },
+    /// Something is missing or cannot be read.
+    #[error("{} is damaged: {what}", dir.display())]
+    Damaged {
+        /// Which directory.
+        dir: PathBuf,
+        /// What is wrong, in one line.
+        what: String,
+    },
+    /// A newer version of this program wrote it.
+    #[error("{} has format {found}; this version reads formats up to {known}", dir.display())]
+    Newer {
+        /// Which directory.
+        dir: PathBuf,
+        /// The format there.
+        found: u32,
+        /// The newest format known here.
+        known: u32,
+    },
+    /// The operating system refused.
+    #[error("{} cannot be opened: {what}: {source}", dir.display())]
+    Io {
+        /// Which directory.
+        dir: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// The refusal.
+        source: io::Error,
+    },
+}
+
+/// A locked directory of a known format.
+pub(super) struct Directory {
+    pub(super) path: PathBuf,
+    /// The last batch that was answered, as far as is known.
+    pub(super) position: Position,
+    _lock: File,
+}
+
+/// The number of the last durable batch, in a file of its own.
+pub(super) struct Position(File);
+
+impl Directory {
+    /// Takes the directory, making it if it is not there.
+    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        let failed = |what| move |source| OpenError::Io { dir: path.to_owned(), what, source };
+        std::fs::create_dir_all(path).map_err(failed("creating the directory"))?;
+        let format = read_format(path)?;
+        let lock = lock(path)?;
+        let engine_made = exists(&path.join("engine").join(ENGINE_MARKER))?;
+        if format.is_none() {
+            if engine_made {
+                return Err(damaged(path, "its FORMAT file is missing"));
+            }
+            write_format(path).map_err(failed("writing FORMAT"))?;
+        }
+        let position_path = path.join("POSITION");
+        let position_made = exists(&position_path)?;
+        if engine_made && !position_made {
+            return Err(damaged(path, "its POSITION file is missing"));
+        }
+        let position = Position::open(&position_path).map_err(failed("opening POSITION"))?;
+        if !position_made {
+            position
+                .write(0)
+                .and_then(|()| position.0.sync_all())
+                .map_err(failed("writing POSITION"))?;
+            sync_dir(path).map_err(failed("syncing the directory"))?;
+        }
+        let this = Self { path: path.to_owned(), position, _lock: lock };
+        if !engine_made {
+            this.clear_unfinished()?;
+        }
+        Ok(this)
+    }
+
+    /// Where the engine lives.
+    pub(super) fn engine(&self) -> PathBuf {
+        self.path.join("engine")
+    }
+
+    /// The last batch known to be durable.
+    pub(super) fn last_position(&self) -> Result<u64, OpenError> {
+        let read = self.position.read().map_err(|source| OpenError::Io {
+            dir: self.path.clone(),
+            what: "reading POSITION",
+            source,
+        })?;
+        read.ok_or_else(|| damaged(&self.path, "its POSITION file cannot be read"))
+    }
+
+    /// Removes what a first start left that was cut short; nothing was ever answered from it.
+    fn clear_unfinished(&self) -> Result<(), OpenError> {
+        if self.last_position()? > 0 {
+            return Err(damaged(&self.path, "its engine directory is missing or incomplete"));
+        }
+        match std::fs::remove_dir_all(self.engine()) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                let what = "clearing an unfinished start";
+                Err(OpenError::Io { dir: self.path.clone(), what, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes that the file system still has for this program.
+    pub(super) fn free_bytes(&self) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.path)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+impl Position {
+    fn open(path: &Path) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).open(path).map(Self)
+    }
+
+    /// Both halves lie in one sector, so a crash leaves the old number or the new one.
+    pub(super) fn write(&self, position: u64) -> io::Result<()> {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&position.to_le_bytes());
+        bytes[8..].copy_from_slice(&(!position).to_le_bytes());
+        self.0.write_all_at(&bytes, 0)
+    }
+
+    fn read(&self) -> io::Result<Option<u64>> {
+        let mut bytes = Vec::with_capacity(17);
+        let mut file = &self.0;
+        io::Seek::seek(&mut file, io::SeekFrom::Start(0))?;
+        file.take(17).read_to_end(&mut bytes)?;
+        let Some((number, check)) = bytes.split_first_chunk::<8>() else { return Ok(None) };
+        let number = u64::from_le_bytes(*number);
+        Ok((check == (!number).to_le_bytes()).then_some(number))
+    }
+}
+
+pub(super) fn damaged(path: &Path, what: impl Into<String>) -> OpenError {
+    OpenError::Damaged { dir: path.to_owned(), what: what.into() }
+}
+
+fn exists(path: &Path) -> Result<bool, OpenError> {
+    let dir = || path.parent().unwrap_or(path).to_owned();
+    path.try_exists().map_err(|source| OpenError::Io { dir: dir(), what: "looking", source })
+}
+
+fn lock(path: &Path) -> Result<File, OpenError> {
+    let failed = |source| OpenError::Io { dir: path.to_owned(), what: "opening LOCK", source };
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    let file = options.open(path.join("LOCK")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+fn read_format(path: &Path) -> Result<Option<u32>, OpenError> {
+    let text = match std::fs::read_to_string(path.join("FORMAT")) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
+        Err(source) => {
+            return Err(OpenError::Io { dir: path.to_owned(), what: "reading FORMAT", source });
+        }
+    };
+    let number = text.strip_prefix(FORMAT_WORDS).and_then(|rest| rest.trim_end().parse().ok());
+    match number {
+        Some(found) if found > FORMAT => {
+            Err(OpenError::Newer { dir: path.to_owned(), found, known: FORMAT })
+        }
+        Some(found) => Ok(Some(found)),
+        None => Err(damaged(path, "its FORMAT file cannot be read")),
+    }
+}
+
+fn write_format(path: &Path) -> io::Result<()> {
+    let unfinished = path.join("FORMAT.new");
+    std::fs::write(&unfinished, format!("{FORMAT_WORDS}{FORMAT}\n"))?;
+    File::open(&unfinished)?.sync_all()?;
+    std::fs::rename(&unfinished, path.join("FORMAT"))?;
+    sync_dir(path)
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}

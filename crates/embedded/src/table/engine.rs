@@ -1,0 +1,180 @@
+//! The storage engine under the table: one fjall database with one keyspace.
+//!
+//! One keyspace rather than several, so that there is one memtable to flush: a second one that fills
+//! slowly would hold the journal back.
+
+use std::io;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use fjall::{Database, Iter, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+use kernel::table::{Key, Order, Query, TableError};
+
+use super::Options;
+use super::codec::{self, Row};
+use super::directory::{Directory, OpenError, damaged};
+
+/// The database while it is open.
+#[derive(Clone)]
+pub(super) struct Engine {
+    db: Database,
+    items: Keyspace,
+}
+
+/// A batch failed: the engine takes no more writes and has to be opened again.
+pub(super) fn unavailable(error: &fjall::Error) -> TableError {
+    TableError::Unavailable(format!("the storage engine failed: {error:?}"))
+}
+
+impl Engine {
+    /// Opens (or makes) the database and checks that it reaches the directory's position. Also
+    /// gives the number of its last batch.
+    pub(super) fn open(directory: &Directory, options: &Options) -> Result<(Self, u64), OpenError> {
+        let path = &directory.path;
+        // The engine has assertions about what it finds on disk.
+        let opened = catch_unwind(AssertUnwindSafe(|| start(&directory.engine(), options)));
+        let engine = match opened {
+            Ok(opened) => opened.map_err(|error| refusal(path, error))?,
+            Err(_) => return Err(damaged(path, "the storage engine cannot make sense of it")),
+        };
+        let stored = engine.position().map_err(|error| refusal(path, error))?;
+        let answered = directory.last_position()?;
+        if stored < answered {
+            let what = format!("its data ends at batch {stored}, but {answered} were answered");
+            return Err(damaged(path, what));
+        }
+        Ok((engine, stored))
+    }
+
+    fn position(&self) -> fjall::Result<u64> {
+        let stored = self.items.get(codec::POSITION_KEY)?;
+        let bytes = stored.and_then(|bytes| bytes.first_chunk::<8>().copied());
+        Ok(bytes.map_or(0, u64::from_le_bytes))
+    }
+
+    /// The row at `key` after the last durable batch.
+    pub(super) fn load(&self, key: &Key) -> Result<Option<Row>, TableError> {
+        self.load_raw(&codec::encode_key(key))
+    }
+
+    pub(super) fn load_raw(&self, key: &[u8]) -> Result<Option<Row>, TableError> {
+        let value = self.items.get(key).map_err(|error| unavailable(&error))?;
+        value.map(|value| codec::decode(key, &value)).transpose()
+    }
+
+    /// The keys and values of a query's range, in its order, at the present moment.
+    pub(super) fn walk(
+        &self,
+        query: &Query,
+    ) -> Box<dyn Iterator<Item = fjall::Guard> + Send + 'static> {
+        let Some(range) = bounds(query) else { return Box::new(std::iter::empty()) };
+        // A snapshot shows whole batches only.
+        let found = self.db.snapshot().range(&self.items, range);
+        match query.order {
+            Order::Ascending => Box::new(found),
+            Order::Descending => Box::new(found.rev()),
+        }
+    }
+
+    /// The store's own rows from `from` up to, not including, `to`.
+    pub(super) fn own_rows(&self, from: &[u8], to: &[u8]) -> Iter {
+        self.db.snapshot().range(&self.items, from..to)
+    }
+
+    pub(super) fn snapshot(&self) -> (fjall::Snapshot, Keyspace) {
+        (self.db.snapshot(), self.items.clone())
+    }
+
+    pub(super) fn batch(&self, rows: usize, mode: PersistMode) -> Batch {
+        let batch = fjall::OwnedWriteBatch::with_capacity(self.db.clone(), rows);
+        Batch { batch: batch.durability(Some(mode)), items: self.items.clone() }
+    }
+
+    /// Bytes in memory that the engine still has to write to its tables.
+    pub(super) fn unflushed_bytes(&self) -> u64 {
+        self.db.write_buffer_size()
+    }
+
+    /// Whether the engine still takes writes: a failed flush in the background stops it too.
+    pub(super) fn check(&self) -> fjall::Result<()> {
+        self.db.persist(PersistMode::Buffer)
+    }
+}
+
+/// Writes that happen together.
+pub(super) struct Batch {
+    batch: fjall::OwnedWriteBatch,
+    items: Keyspace,
+}
+
+impl Batch {
+    pub(super) fn put(&mut self, key: &[u8], value: Vec<u8>) {
+        self.batch.insert(&self.items, key, value);
+    }
+
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        self.batch.remove(&self.items, key);
+    }
+
+    pub(super) fn commit(self) -> fjall::Result<()> {
+        self.batch.commit()
+    }
+}
+
+fn start(path: &Path, options: &Options) -> fjall::Result<Engine> {
+    let db = Database::builder(path)
+        .cache_size(options.block_cache_bytes)
+        .max_journaling_size(options.journal_bytes_max.max(64 * 1024 * 1024))
+        .worker_threads(options.engine_threads.max(1))
+        .manual_journal_persist(true)
+        .open()?;
+    let memtable_bytes = options.memtable_bytes;
+    let create = || {
+        KeyspaceCreateOptions::default()
+            .max_memtable_size(memtable_bytes)
+            .manual_journal_persist(true)
+    };
+    let items = db.keyspace("items", create)?;
+    Ok(Engine { db, items })
+}
+
+fn refusal(path: &Path, error: fjall::Error) -> OpenError {
+    let source = match error {
+        fjall::Error::Locked => return OpenError::InUse { dir: path.to_owned() },
+        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => source,
+        other => return damaged(path, format!("the storage engine refuses it: {other:?}")),
+    };
+    match source.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
+            damaged(path, format!("the storage engine refuses it: {source}"))
+        }
+        _ => OpenError::Io { dir: path.to_owned(), what: "opening the storage engine", source },
+    }
+}
+
+type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// The query's range in keys; none when it cannot hold anything, which the engine does not expect.
+fn bounds(query: &Query) -> Option<Bounds> {
+    let at = |sort: &String| codec::join(&query.partition, sort);
+    let from = match &query.from {
+        Bound::Included(sort) => Bound::Included(at(sort)),
+        Bound::Excluded(sort) => Bound::Excluded(at(sort)),
+        Bound::Unbounded => Bound::Included(codec::join(&query.partition, "")),
+    };
+    let to = match &query.to {
+        Bound::Included(sort) => Bound::Included(at(sort)),
+        Bound::Excluded(sort) => Bound::Excluded(at(sort)),
+        Bound::Unbounded => Bound::Excluded(codec::after(&query.partition)),
+    };
+    let possible = match (&from, &to) {
+        (Bound::Included(low), Bound::Included(high)) => low <= high,
+        (
+            Bound::Included(low) | Bound::Excluded(low),
+            Bound::Included(high) | Bound::Excluded(high),
+        ) => low < high,
+        _ => true,
+    };
+    possible.then_some((from, to))
+}

@@ -1,0 +1,271 @@
+//! The embedded table: one storage engine and one writing thread a service.
+//!
+//! A commit is durable when it answers: the committer gathers what is waiting, syncs once, then
+//! answers everybody. Reads go to a cache of rows first, then to the engine on the caller's own
+//! thread. Nothing that is not durable can be read.
+
+mod cache;
+mod codec;
+mod committer;
+mod directory;
+mod engine;
+mod outbox;
+mod queue;
+mod snapshot;
+mod sweep;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use kernel::Clock;
+use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write, check};
+use tokio::sync::oneshot;
+
+use cache::{Lookup, RowCache};
+use codec::Row;
+use committer::Committer;
+use directory::Directory;
+pub use directory::OpenError;
+use engine::Engine;
+pub use outbox::{OutboxStream, Told};
+use queue::{CHUNK_ROWS_MAX, Queue};
+pub use snapshot::StoreSnapshot;
+
+/// Bytes of items in one answer to a query, about; a longer walk goes on at `next`.
+const QUERY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How a store uses memory and disk.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Options {
+    /// Memory for rows that are read by key, in bytes.
+    pub cache_bytes: u64,
+    /// Memory for the engine's blocks, in bytes: what queries and missed reads use.
+    pub block_cache_bytes: u64,
+    /// Memory for writes before they become a file, in bytes. Fixed when the store is made.
+    pub memtable_bytes: u64,
+    /// Journal on disk, at most, in bytes; never less than 64 MiB. Replay takes 7 ms a megabyte.
+    pub journal_bytes_max: u64,
+    /// Free disk space, in bytes, below which writes are refused while reads go on. What is still
+    /// to be flushed from memory is kept free on top of it.
+    pub free_space_floor_bytes: u64,
+    /// Threads that flush and compact.
+    pub engine_threads: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        const MIB: u64 = 1024 * 1024;
+        Self {
+            cache_bytes: 32 * MIB,
+            block_cache_bytes: 16 * MIB,
+            memtable_bytes: 16 * MIB,
+            journal_bytes_max: 128 * MIB,
+            free_space_floor_bytes: 16 * MIB,
+            engine_threads: 2,
+        }
+    }
+}
+
+/// What callers and the committer share.
+struct Shared {
+    directory: Directory,
+    options: Options,
+    clock: Arc<dyn Clock>,
+    /// None only while the engine is being opened again. Readers hold the lock while they load and
+    /// fill the cache.
+    engine: RwLock<Option<Engine>>,
+    cache: RowCache,
+    queue: Queue,
+    outbox: OnceLock<outbox::Sender>,
+    free_space_floor_bytes: AtomicU64,
+    name: String,
+}
+
+impl Shared {
+    fn engine(&self) -> Result<Engine, TableError> {
+        self.with_engine(|engine| Ok(engine.clone()))
+    }
+
+    fn with_engine<T>(
+        &self,
+        read: impl FnOnce(&Engine) -> Result<T, TableError>,
+    ) -> Result<T, TableError> {
+        let open = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        let closed = || TableError::Unavailable("the storage engine is not open".to_owned());
+        read(open.as_ref().ok_or_else(closed)?)
+    }
+
+    /// Refuses while the disk is nearly full: a full one would stop the engine.
+    fn room(&self, engine: &Engine) -> Result<(), TableError> {
+        let floor = self.free_space_floor_bytes.load(Ordering::Relaxed);
+        let needed = floor.saturating_add(engine.unflushed_bytes());
+        match self.directory.free_bytes() {
+            Ok(free) if free < needed => {
+                let what = format!("{free} bytes of disk space are left, {needed} are needed");
+                Err(TableError::Unavailable(what))
+            }
+            Ok(_) => Ok(()),
+            Err(error) => Err(TableError::Unavailable(format!("free disk space: {error}"))),
+        }
+    }
+
+    fn row(&self, key: &Key) -> Result<Option<Row>, TableError> {
+        if let Some(known) = self.cache.get(key) {
+            return Ok(known);
+        }
+        self.with_engine(|engine| match self.cache.look_up(key) {
+            Lookup::Known(known) => Ok(known),
+            Lookup::LoadOnly => engine.load(key),
+            Lookup::Load(guard) => {
+                let row = engine.load(key)?;
+                // Refused when a batch changed the row meanwhile: the batch's row is there now.
+                let _ = guard.insert(row.clone());
+                Ok(row)
+            }
+        })
+    }
+}
+
+/// One service's table in a directory of its own.
+pub struct Store {
+    shared: Arc<Shared>,
+    committer: Option<JoinHandle<()>>,
+}
+
+impl Store {
+    /// Opens the store in `dir`, making it if there is none. Items expire by `clock`.
+    pub fn open(
+        dir: impl AsRef<Path>,
+        options: Options,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OpenError> {
+        let directory = Directory::open(dir.as_ref())?;
+        let (engine, position) = Engine::open(&directory, &options)?;
+        let name = dir
+            .as_ref()
+            .file_name()
+            .map_or_else(|| "table".to_owned(), |name| name.to_string_lossy().into_owned());
+        let shared = Arc::new(Shared {
+            cache: RowCache::new(options.cache_bytes),
+            free_space_floor_bytes: AtomicU64::new(options.free_space_floor_bytes),
+            engine: RwLock::new(Some(engine)),
+            queue: Queue::default(),
+            outbox: OnceLock::new(),
+            directory,
+            options,
+            clock,
+            name,
+        });
+        let committer = Committer::new(Arc::clone(&shared), position);
+        let thread = std::thread::Builder::new().name(format!("{}-commit", shared.name));
+        let committer = thread.spawn(|| committer.run()).map_err(|source| OpenError::Io {
+            dir: dir.as_ref().to_owned(),
+            what: "starting the committer's thread",
+            source,
+        })?;
+        Ok(Self { shared, committer: Some(committer) })
+    }
+
+    /// The stream of committed outbox rows; there is one, so only the first call gets it. Rows that
+    /// were committed before have to be swept.
+    pub fn outbox(&self) -> Option<OutboxStream> {
+        let (sender, stream) = outbox::channel();
+        self.shared.outbox.set(sender).ok().map(|()| stream)
+    }
+
+    /// Everything as it is now, whole batches only, for audits and copies. It keeps old data on
+    /// disk, and a failed engine closed, for as long as it lives.
+    pub fn snapshot(&self) -> Result<StoreSnapshot, TableError> {
+        let now = self.shared.clock.now();
+        self.shared.with_engine(|engine| Ok(StoreSnapshot::new(engine, now)))
+    }
+
+    /// Whether a write would be taken now: the engine is open and the disk has room.
+    pub fn writable(&self) -> Result<(), TableError> {
+        self.shared.with_engine(|engine| self.shared.room(engine))
+    }
+
+    /// Changes the free disk space, in bytes, below which writes are refused.
+    pub fn set_free_space_floor_bytes(&self, bytes: u64) {
+        self.shared.free_space_floor_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Removes every expired item from the disk at once rather than bit by bit; returns how many.
+    pub async fn sweep(&self) -> Result<usize, TableError> {
+        let (answer, outcome) = oneshot::channel();
+        self.shared.queue.sweep(answer)?;
+        outcome.await.unwrap_or_else(|_| Err(queue::closed()))
+    }
+}
+
+/// Finishes what is waiting, then closes the directory.
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        if let Some(committer) = self.committer.take() {
+            // It panicked or it did not; either way it is gone.
+            let _ = committer.join();
+        }
+    }
+}
+
+#[async_trait]
+impl Table for Store {
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, TableError> {
+        check::get(keys)?;
+        let now = self.shared.clock.now();
+        let found = keys.iter().map(|key| {
+            let row = self.shared.row(key)?.filter(|row| row.is_live(now));
+            Ok(row.map(|row| row.into_item(key.clone())))
+        });
+        found.collect()
+    }
+
+    async fn query(&self, query: Query) -> Result<Items, TableError> {
+        check::query(&query)?;
+        let now = self.shared.clock.now();
+        let walk = self.shared.with_engine(|engine| Ok(engine.walk(&query)))?;
+        let mut found = Items::default();
+        let mut bytes = 0;
+        for guard in walk {
+            let (key, value) = guard.into_inner().map_err(|error| engine::unavailable(&error))?;
+            let row = codec::decode(&key, &value)?;
+            if !row.is_live(now) {
+                continue;
+            }
+            if found.items.len() == query.limit || bytes > QUERY_BYTES_MAX {
+                found.next = found.items.last().map(|item: &Item| item.key.sort.clone());
+                break;
+            }
+            bytes += key.len() + value.len();
+            let key = codec::decode_key(&key)?;
+            found.items.push(row.into_item(key));
+        }
+        Ok(found)
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), TableError> {
+        check::commit(&writes)?;
+        let (answer, outcome) = oneshot::channel();
+        self.shared.queue.commit(writes, answer)?;
+        outcome.await.unwrap_or_else(|_| Err(queue::closed()))
+    }
+
+    async fn scatter(&self, mut writes: Vec<Scatter>) -> Result<(), TableError> {
+        check::scatter(&writes)?;
+        let mut outcomes = Vec::with_capacity(writes.len().div_ceil(CHUNK_ROWS_MAX));
+        while !writes.is_empty() {
+            let rest = writes.split_off(writes.len().min(CHUNK_ROWS_MAX));
+            let (answer, outcome) = oneshot::channel();
+            self.shared.queue.scatter(std::mem::replace(&mut writes, rest), answer)?;
+            outcomes.push(outcome);
+        }
+        for outcome in outcomes {
+            outcome.await.unwrap_or_else(|_| Err(queue::closed()))?;
+        }
+        Ok(())
+    }
+}

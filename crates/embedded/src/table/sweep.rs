@@ -1,0 +1,95 @@
+//! Expired items leave the disk in the background, a bounded number at a time.
+//!
+//! An item with an expiry has a row in an index by time. That costs one more row on such a write,
+//! where a compaction filter would cost none; but a filter follows the compaction's rhythm, which on
+//! a quiet database is never, and a sweep by index is prompt and can be tested by moving a clock.
+//! An index row outlives its item's replacement: the sweep looks at the item itself.
+
+use std::time::{Duration, Instant};
+
+use fjall::PersistMode;
+use kernel::Time;
+use kernel::table::TableError;
+
+use super::cache::RowCache;
+use super::codec;
+use super::engine::{self, Engine};
+
+const ROWS_MAX: usize = 500;
+const PAUSE: Duration = Duration::from_secs(1);
+/// The pause while there is more to sweep, which leaves most of the time to people.
+const PAUSE_BEHIND: Duration = Duration::from_millis(20);
+
+/// How far the sweep has come.
+pub(super) struct Sweep {
+    /// Below this the index is empty, which saves walking over what was deleted there.
+    from: Vec<u8>,
+    due: Instant,
+    more: bool,
+}
+
+impl Default for Sweep {
+    fn default() -> Self {
+        let from = codec::expiry_key(Time::from_millis(i64::MIN), &[]);
+        Self { from, due: Instant::now() + PAUSE, more: false }
+    }
+}
+
+impl Sweep {
+    /// How long until it is due.
+    pub(super) fn wait(&self) -> Duration {
+        self.due.saturating_duration_since(Instant::now())
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.wait().is_zero()
+    }
+
+    /// Whether the last run stopped at its bound.
+    pub(super) fn has_more(&self) -> bool {
+        self.more
+    }
+
+    /// A row of the index was written.
+    pub(super) fn note(&mut self, index_key: &[u8]) {
+        if *index_key < *self.from {
+            self.from = index_key.to_vec();
+        }
+    }
+
+    /// Removes items that expired by `now`; returns how many. Not synced: whatever a crash brings
+    /// back has still expired.
+    pub(super) fn run(
+        &mut self,
+        engine: &Engine,
+        cache: &RowCache,
+        now: Time,
+    ) -> Result<usize, TableError> {
+        self.due = Instant::now() + PAUSE;
+        self.more = false;
+        let to = codec::expiry_key(Time::from_millis(now.millis().saturating_add(1)), &[]);
+        let mut batch = engine.batch(2 * ROWS_MAX, PersistMode::Buffer);
+        let (mut rows, mut items) = (0, Vec::new());
+        for guard in engine.own_rows(&self.from, &to).take(ROWS_MAX) {
+            let index_key = guard.key().map_err(|error| engine::unavailable(&error))?;
+            rows += 1;
+            batch.remove(&index_key);
+            let Some(key) = codec::expiring_key(&index_key) else { continue };
+            if engine.load_raw(key)?.is_some_and(|row| !row.is_live(now)) {
+                batch.remove(key);
+                items.push(codec::decode_key(key)?);
+            }
+            self.from = index_key.to_vec();
+        }
+        if rows == 0 {
+            return Ok(0);
+        }
+        batch.commit().map_err(|error| engine::unavailable(&error))?;
+        items.iter().for_each(|key| cache.forget(key));
+        self.more = rows == ROWS_MAX;
+        if self.more {
+            self.due = Instant::now() + PAUSE_BEHIND;
+        }
+        Ok(items.len())
+    }
+}
