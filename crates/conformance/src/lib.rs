@@ -3,8 +3,11 @@
 //! wrapper that injects faults. For tests only.
 
 pub mod clock;
+pub mod feed;
+pub mod identity;
 pub mod limiter;
 pub mod oracle;
+pub mod sockets;
 
 pub use clock::{SeededIds, TestClock};
 pub use oracle::Oracle;

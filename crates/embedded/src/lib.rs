@@ -3,6 +3,11 @@
 //! What has to last lies on the [`table`] of this crate, one database a service; its [`relay`] takes
 //! committed events to the bus.
 
+pub mod bus;
+pub mod feed;
+pub mod identity;
 pub mod limiter;
+pub mod open;
 pub mod relay;
+pub mod sockets;
 pub mod table;

@@ -170,6 +170,16 @@ impl Mailbox {
         }
     }
 
+    /// Waits until the socket is told to close: what a task that is busy writing watches. Cancel-safe.
+    pub async fn closed(&self) -> CloseCode {
+        loop {
+            if let Some(code) = self.close_code() {
+                return code;
+            }
+            self.shared.closing.notified().await;
+        }
+    }
+
     fn close_code(&self) -> Option<CloseCode> {
         let mark = self.shared.closed.load(Ordering::Acquire);
         usize::from(mark).checked_sub(1).and_then(|index| CloseCode::ALL.get(index)).copied()
