@@ -1,0 +1,156 @@
+//! Sessions: families of refresh tokens of which only the newest is good. A row knows digests only:
+//! one of the secret that all tokens of the family share, which tells a used token from a made-up
+//! one, and one of the newest token's own secret.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kernel::table::{Item, Key, Query, Table, TableError};
+use kernel::{Time, UserId};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use ulid::Ulid;
+
+/// Bytes of a refresh token: user, session, the family's secret, its own secret.
+const TOKEN_BYTES: usize = 16 + 16 + 32 + 32;
+
+/// A refresh token; secret, so not `Debug`.
+pub(super) struct RefreshToken {
+    pub(super) user: UserId,
+    pub(super) session: Ulid,
+    family: [u8; 32],
+    own: [u8; 32],
+}
+
+/// What is kept of a session.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Session {
+    family: String,
+    newest: String,
+    started_at: Time,
+}
+
+fn digest(secret: &[u8; 32]) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(secret))
+}
+
+fn is_digest_of(kept: &str, secret: &[u8; 32]) -> bool {
+    kept.as_bytes().ct_eq(digest(secret).as_bytes()).into()
+}
+
+impl RefreshToken {
+    /// The first token of a new session.
+    pub(super) fn first(user: UserId, session: Ulid, secrets: [[u8; 32]; 2]) -> Self {
+        Self { user, session, family: secrets[0], own: secrets[1] }
+    }
+
+    /// The token that takes this one's place.
+    pub(super) fn next(&self, own: [u8; 32]) -> Self {
+        Self { own, ..*self }
+    }
+
+    /// The text that the client keeps.
+    pub(super) fn render(&self) -> String {
+        let mut bytes = Vec::with_capacity(TOKEN_BYTES);
+        bytes.extend_from_slice(&self.user.0.0.to_be_bytes());
+        bytes.extend_from_slice(&self.session.0.to_be_bytes());
+        bytes.extend_from_slice(&self.family);
+        bytes.extend_from_slice(&self.own);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads a client's text; none when it cannot be a token.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        if text.len() != TOKEN_BYTES / 3 * 4 {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (user, rest) = bytes.split_first_chunk::<16>()?;
+        let (session, rest) = rest.split_first_chunk::<16>()?;
+        let (family, own) = rest.split_first_chunk::<32>()?;
+        Some(Self {
+            user: UserId(Ulid(u128::from_be_bytes(*user))),
+            session: Ulid(u128::from_be_bytes(*session)),
+            family: *family,
+            own: own.try_into().ok()?,
+        })
+    }
+
+    /// Where its session is kept.
+    pub(super) fn key(&self) -> Key {
+        key(self.user, self.session)
+    }
+
+    /// What to keep of the session while this is its newest token.
+    pub(super) fn session(&self, started_at: Time) -> Session {
+        Session { family: digest(&self.family), newest: digest(&self.own), started_at }
+    }
+}
+
+impl Session {
+    /// Whether the token was given out in this session, be it used or not.
+    pub(super) fn has(&self, token: &RefreshToken) -> bool {
+        is_digest_of(&self.family, &token.family)
+    }
+
+    /// Whether the token is the newest one.
+    pub(super) fn newest_is(&self, token: &RefreshToken) -> bool {
+        is_digest_of(&self.newest, &token.own)
+    }
+
+    /// When the sign-in was.
+    pub(super) fn started_at(&self) -> Time {
+        self.started_at
+    }
+}
+
+/// The partition of a user's sessions; they sort by the time of the sign-in.
+pub(super) fn partition(user: UserId) -> String {
+    format!("identity#session#{user}")
+}
+
+/// Where a session is kept.
+pub(super) fn key(user: UserId, session: Ulid) -> Key {
+    Key::new(partition(user), session.to_string())
+}
+
+/// The session that a row is about.
+pub(super) fn id(item: &Item) -> Result<Ulid, TableError> {
+    Ulid::from_string(&item.key.sort)
+        .map_err(|_| TableError::Malformed(format!("{:?} is not a session", item.key)))
+}
+
+/// Up to `limit` of a user's sessions, the oldest sign-in first.
+pub(super) async fn oldest(
+    table: &dyn Table,
+    user: UserId,
+    limit: usize,
+) -> Result<Vec<Item>, TableError> {
+    Ok(table.query(Query::all(partition(user), limit)).await?.items)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_used_token_is_told_from_a_made_up_one() {
+        let first = RefreshToken::first(UserId(Ulid(1)), Ulid(2), [[3; 32], [4; 32]]);
+        let next = first.next([5; 32]);
+        let session = next.session(Time::from_millis(0));
+        assert!(session.has(&next) && session.newest_is(&next));
+        assert!(session.has(&first) && !session.newest_is(&first));
+        let forged = RefreshToken::first(UserId(Ulid(1)), Ulid(2), [[9; 32], [5; 32]]);
+        assert!(!session.has(&forged));
+    }
+
+    #[test]
+    fn texts_come_back_and_others_are_refused() {
+        let token = RefreshToken::first(UserId(Ulid(1)), Ulid(2), [[3; 32], [4; 32]]);
+        let text = token.render();
+        assert_eq!(RefreshToken::parse(&text).unwrap().render(), text);
+        for bad in ["", "x", &text[1..], &format!("{text}A"), &text.replace('A', "=")] {
+            assert!(RefreshToken::parse(bad).is_none());
+        }
+    }
+}
