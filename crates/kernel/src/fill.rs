@@ -120,7 +120,7 @@ mod tests {
             let more = found.len() > fill.wanted();
             found.truncate(fill.wanted());
             // Odd ones are left out.
-            let entry = |row: u32| (format!("{row:04}"), (row % 2 == 0).then_some(row));
+            let entry = |row: u32| (format!("{row:04}"), row.is_multiple_of(2).then_some(row));
             fill.add(found.into_iter().map(entry), more);
         }
         fill.page()

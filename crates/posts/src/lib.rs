@@ -1,1 +1,130 @@
-//! posts
+//! The post service: writing, reading and deleting posts, and the timeline of everybody.
+//!
+//! # Keys
+//! | partition | sort key | holds |
+//! |---|---|---|
+//! | `post#{post}` | | the post as the JSON that clients see |
+//! | `author#{user}` | post | an index row: the post's shard in `public` |
+//! | `public#{day}#{shard}` | post | an index row, empty; days are numbered from 1970 |
+//! | `days` | day | over how many shards that day's posts are spread |
+//! | `user#{user}` | `state` | when the user's last posts were written; or that the user is gone |
+//! | `user#{user}` | `key#{key}` | which post an idempotency key made; expires |
+//!
+//! A post and all rows about it are written, and removed, in one commit with its event. The mark
+//! of a deleted user never expires: it is one small row, and whatever the lifetime of access
+//! tokens is, a late request of theirs meets it.
+//!
+//! # Routes
+//! `POST /posts`, `GET /posts` (by ids, by author, everybody's), `GET /posts/{postId}`,
+//! `DELETE /posts/{postId}`; all need a token.
+//!
+//! # Subscriptions
+//! `post-user-deleted`: UserDeleted, removes everything of that user.
+
+mod api;
+mod audit;
+mod list;
+mod model;
+mod react;
+mod store;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use kernel::bus::{Bus, Subscription};
+use kernel::sequence::Sequence;
+use kernel::table::Table;
+use kernel::{Clock, Ids, Post, PostId, Problem, UserId};
+use utoipa_axum::router::OpenApiRouter;
+
+pub use audit::audit;
+pub use react::USER_DELETED_QUEUE;
+
+/// The limits of the post service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Posts that one user may write in any minute.
+    pub posts_per_minute: usize,
+    /// Length of a post in user-perceived characters, at most.
+    pub text_characters_max: usize,
+    /// How long an idempotency key is remembered.
+    pub idempotency_secs: u64,
+    /// Over how many partitions a day's posts are spread, 1 to 64. May be changed at any time:
+    /// reads go by what was in force on that day.
+    pub public_shards: u32,
+    /// Commits (of up to 24 posts) that one delivery of UserDeleted makes before it queues the
+    /// rest anew, so that it ends within the visibility time-out.
+    pub commits_per_delivery: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            posts_per_minute: 10,
+            text_characters_max: 500,
+            idempotency_secs: 24 * 60 * 60,
+            public_shards: 8,
+            commits_per_delivery: 50,
+        }
+    }
+}
+
+/// The post service.
+pub struct Posts {
+    table: Arc<dyn Table>,
+    bus: Arc<dyn Bus>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    config: Config,
+    sequence: Sequence,
+    /// The day whose row in `days` this process knows to be written; zero at first.
+    known_day: AtomicU64,
+}
+
+impl Posts {
+    /// The service over its own table. The bus is for its own further work only: events leave by
+    /// the outbox.
+    pub fn new(
+        table: Arc<dyn Table>,
+        bus: Arc<dyn Bus>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        config: Config,
+    ) -> Arc<Self> {
+        let sequence = Sequence::new(Arc::clone(&ids));
+        Arc::new(Self { table, bus, clock, ids, config, sequence, known_day: AtomicU64::new(0) })
+    }
+
+    /// Its routes.
+    pub fn routes(self: Arc<Self>) -> OpenApiRouter {
+        api::routes(self)
+    }
+
+    /// Its reactions to events.
+    pub fn subscriptions(self: Arc<Self>) -> Vec<Subscription> {
+        vec![react::subscription(self)]
+    }
+
+    /// For [`kernel::peers::Peers::posts`].
+    pub async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
+        let items = store::items(self.table.as_ref(), ids).await?;
+        let posts = items.iter().map(|item| item.as_ref().map(|item| item.json()).transpose());
+        Ok(posts.collect::<Result<_, _>>()?)
+    }
+
+    /// For [`kernel::peers::Peers::posts_exist`]: one read, nothing decoded.
+    pub async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
+        let items = store::items(self.table.as_ref(), ids).await?;
+        Ok(items.iter().map(Option::is_some).collect())
+    }
+
+    /// For [`kernel::peers::Peers::newest_posts`].
+    pub async fn newest_posts(
+        &self,
+        author: UserId,
+        before: Option<PostId>,
+        limit: usize,
+    ) -> Result<Vec<Post>, Problem> {
+        list::newest(self.table.as_ref(), author, before, limit).await
+    }
+}

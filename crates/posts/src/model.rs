@@ -1,0 +1,134 @@
+//! What may be posted, how often, and what counts as the same request.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use kernel::{Code, PostId, Problem, Time};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+use unicode_segmentation::UnicodeSegmentation;
+
+/// The span over which posts are counted.
+pub(crate) const WINDOW: Duration = Duration::from_secs(60);
+
+/// A text as it is stored: NFC, trimmed, otherwise as written.
+pub(crate) fn post_text(text: &str, characters_max: usize) -> Result<String, Problem> {
+    if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+        let message = "No control characters other than newline and tab.";
+        return Err(Problem::invalid("text", message));
+    }
+    let text = match is_nfc_quick(text.chars()) {
+        IsNormalized::Yes => text.trim().to_owned(),
+        _ => text.nfc().collect::<String>().trim().to_owned(),
+    };
+    let characters = text.graphemes(true).take(characters_max + 1).count();
+    if characters == 0 || characters > characters_max {
+        let message = format!("1 to {characters_max} characters, spaces around them not counted.");
+        return Err(Problem::invalid("text", message));
+    }
+    Ok(text)
+}
+
+/// A key under which a client may send the same post again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct IdempotencyKey(pub(crate) String);
+
+impl IdempotencyKey {
+    /// The header's name.
+    pub(crate) const HEADER: &str = "idempotency-key";
+
+    /// Reads the header, where it is sent.
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+        let mut values = headers.get_all(Self::HEADER).iter();
+        let Some(value) = values.next() else { return Ok(None) };
+        let key = value.to_str().ok().filter(|key| {
+            (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+        });
+        match (key, values.next()) {
+            (Some(key), None) => Ok(Some(Self(key.to_owned()))),
+            _ => {
+                Err(Problem::invalid("Idempotency-Key", "One key of 1 to 255 visible characters."))
+            }
+        }
+    }
+}
+
+/// What an idempotency key made. The text is not kept: a request that matches brings it along.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Receipt {
+    /// The post.
+    pub(crate) post: PostId,
+    /// Of the text as it was sent.
+    sha256: [u8; 32],
+}
+
+impl Receipt {
+    /// The receipt of `post`, made from a body with `text`.
+    pub(crate) fn new(post: PostId, text: &str) -> Self {
+        Self { post, sha256: Sha256::digest(text).into() }
+    }
+
+    /// The post that this receipt's request made; refused when `asked` is for another body.
+    pub(crate) fn replay(&self, asked: &Receipt) -> Result<PostId, Problem> {
+        if self.sha256 == asked.sha256 {
+            return Ok(self.post);
+        }
+        let detail = "Use a new Idempotency-Key for another post.";
+        Err(Problem::new(Code::IdempotencyMismatch, detail))
+    }
+}
+
+/// What decides whether a user may write another post.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct AuthorState {
+    /// When posts were written, in milliseconds since 1970; those that still count and no others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    posted_at: Vec<i64>,
+    /// The user is deleted, for good.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) gone: bool,
+}
+
+impl AuthorState {
+    /// The state of a deleted user.
+    pub(crate) fn gone() -> Self {
+        Self { gone: true, ..Self::default() }
+    }
+
+    /// The state after one more post at `now`, if `posts_max` in a sliding minute allow it.
+    pub(crate) fn admit(&self, now: Time, posts_max: usize) -> Result<Self, Problem> {
+        if self.gone {
+            return Err(Problem::unauthenticated("The account has been deleted."));
+        }
+        let start = (now - WINDOW).millis();
+        let counted = self.posted_at.iter().copied().filter(|at| *at > start);
+        let mut posted_at: Vec<i64> = counted.collect();
+        if posted_at.len() >= posts_max {
+            posted_at.sort_unstable();
+            // The window must let go of all but `posts_max - 1` of them.
+            let freed = posted_at.get(posted_at.len() - posts_max).copied();
+            let wait = freed.map_or(WINDOW, |at| (Time::from_millis(at) + WINDOW).since(now));
+            let detail = format!("{posts_max} posts a minute at most. Wait a little.");
+            return Err(Problem::new(Code::PostRateLimited, detail).retry_after_secs(
+                wait.as_millis().div_ceil(1000).try_into().unwrap_or(60).max(1),
+            ));
+        }
+        posted_at.push(now.millis());
+        Ok(Self { posted_at, gone: false })
+    }
+}
+
+/// The day on which a post was written, counted from 1970-01-01.
+pub(crate) fn day(post: PostId) -> u64 {
+    post.0.timestamp_ms() / (24 * 60 * 60 * 1000)
+}
+
+/// The shard of its day that a post is listed in: by the random part of its id.
+pub(crate) fn shard(post: PostId, shards: u32) -> u32 {
+    // The lowest bits of ids given in one millisecond differ by random amounts; mix them all the
+    // same, since a seeded source may only change the middle.
+    let random = post.0.random();
+    let mixed = (random ^ (random >> 32) ^ (random >> 64)) % u128::from(shards.max(1));
+    u32::try_from(mixed).unwrap_or(0)
+}

@@ -1,0 +1,237 @@
+//! Posts in the table.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use kernel::event::DeletedPost;
+use kernel::table::{
+    self, Attempt, COMMIT_WRITES_MAX, Condition, Item, Key, Query, Table, TableError, Write,
+};
+use kernel::{Code, Event, EventData, Post, PostId, Problem, UserId, outbox};
+
+use crate::model::{self, AuthorState, IdempotencyKey, Receipt};
+use crate::{Posts, list};
+
+/// The partition of the rows that say on which days there are posts.
+pub(crate) const DAYS: &str = "days";
+/// Posts removed in one commit: four writes each.
+const REMOVE_POSTS: usize = 24;
+
+pub(crate) fn post_key(post: PostId) -> Key {
+    Key::new(format!("post#{post}"), "")
+}
+
+pub(crate) fn author_partition(author: UserId) -> String {
+    format!("author#{author}")
+}
+
+fn author_key(author: UserId, post: PostId) -> Key {
+    Key::new(author_partition(author), post.to_string())
+}
+
+pub(crate) fn public_partition(day: u64, shard: u32) -> String {
+    format!("public#{day:07}#{shard:02}")
+}
+
+pub(crate) fn day_sort(day: u64) -> String {
+    format!("{day:07}")
+}
+
+fn user_key(user: UserId, sort: impl Into<String>) -> Key {
+    Key::new(format!("user#{user}"), sort)
+}
+
+const STATE: &str = "state";
+const RECEIPT_PREFIX: &str = "key#";
+
+/// The items of up to 100 posts, in the ids' order.
+pub(crate) async fn items(
+    table: &dyn Table,
+    ids: &[PostId],
+) -> Result<Vec<Option<Item>>, TableError> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let keys: Vec<Key> = ids.iter().copied().map(post_key).collect();
+    table.get(&keys).await
+}
+
+/// A post that its author asks to write.
+pub(crate) struct Draft {
+    pub(crate) author: UserId,
+    /// As it is stored.
+    pub(crate) text: String,
+    /// The key it came with, and what that key will have made.
+    pub(crate) once: Option<(IdempotencyKey, String)>,
+}
+
+/// A post as it is answered.
+pub(crate) struct Written {
+    pub(crate) id: PostId,
+    pub(crate) body: Bytes,
+}
+
+/// What every try to write one post shares.
+struct Attempted<'a> {
+    post: &'a Post,
+    body: Bytes,
+    event: Write,
+    receipt: Option<(Key, Receipt)>,
+}
+
+/// Writes a post, or finds the one that its idempotency key made before.
+pub(crate) async fn create(posts: &Posts, draft: Draft) -> Result<Written, Problem> {
+    let ticket = posts.sequence.take();
+    let id = PostId(ticket.id);
+    let post = Post {
+        post_id: id,
+        author_id: draft.author,
+        text: draft.text,
+        created_at: id.created_at(),
+    };
+    let event = Event::new(&*posts.ids, &*posts.clock, EventData::PostCreated(post.clone()));
+    let receipt = draft.once.map(|(IdempotencyKey(key), sent)| {
+        let sort = format!("{RECEIPT_PREFIX}{key}");
+        (user_key(draft.author, sort), Receipt::new(id, &sent))
+    });
+    let (body, event) = (table::json(&post), outbox::write(&event));
+    let attempted = Attempted { post: &post, body, event, receipt };
+    // Whoever wins a race writes a post of this user, which fills the minute, or the day's row,
+    // once: so this many tries either succeed or are refused.
+    let tries = posts.config.posts_per_minute.saturating_add(3);
+    for _ in 0..tries {
+        match attempt(posts, &attempted).await {
+            Ok(written) => return Ok(written),
+            Err(Attempt::Refused(problem)) => return Err(problem),
+            Err(Attempt::Again) => tokio::task::yield_now().await,
+        }
+    }
+    Err(TableError::Contended.into())
+}
+
+/// One try: one read, one commit.
+async fn attempt(posts: &Posts, new: &Attempted<'_>) -> Result<Written, Attempt> {
+    let author = new.post.author_id;
+    let id = new.post.post_id;
+    let day = model::day(id);
+    let state_key = user_key(author, STATE);
+    let mut keys = vec![state_key.clone()];
+    keys.extend(new.receipt.as_ref().map(|(key, _)| key.clone()));
+    let day_known = posts.known_day.load(Ordering::Relaxed) == day;
+    if !day_known {
+        keys.push(Key::new(DAYS, day_sort(day)));
+    }
+    let mut found = posts.table.get(&keys).await?.into_iter();
+    let state_item = found.next().flatten();
+    if let Some((_, receipt)) = &new.receipt
+        && let Some(item) = found.next().flatten()
+    {
+        let id = item.json::<Receipt>()?.replay(receipt)?;
+        return Ok(replayed(new.post, id));
+    }
+    let state: AuthorState = state_item.as_ref().map(Item::json).transpose()?.unwrap_or_default();
+    let now = posts.clock.now();
+    let state = state.admit(now, posts.config.posts_per_minute)?;
+
+    let shards = posts.config.public_shards.clamp(1, 64);
+    let shard = model::shard(id, shards);
+    let public = public_partition(day, shard);
+    let mut writes = vec![
+        Write::put_json(state_key, &state).when(unchanged(state_item.as_ref())),
+        Write::put(post_key(id), new.body.clone()),
+        Write::put_json(author_key(author, id), &shard),
+        Write::put(Key::new(public, id.to_string()), Bytes::new()),
+        new.event.clone(),
+    ];
+    if let Some((key, receipt)) = &new.receipt {
+        let expires_at = now + Duration::from_secs(posts.config.idempotency_secs);
+        let write = Write::put_json(key.clone(), receipt).expiring(expires_at);
+        writes.push(write.when(Condition::Absent));
+    }
+    if !day_known {
+        writes.extend(day_write(day, shards, found.next().flatten().as_ref())?);
+    }
+    posts.table.commit(writes).await?;
+    posts.known_day.store(day, Ordering::Relaxed);
+    Ok(Written { id, body: new.body.clone() })
+}
+
+/// The first answer again: everything in it follows from the id and the request.
+fn replayed(post: &Post, id: PostId) -> Written {
+    let post = Post { post_id: id, created_at: id.created_at(), ..post.clone() };
+    Written { id, body: table::json(&post) }
+}
+
+fn unchanged(item: Option<&Item>) -> Condition {
+    item.map_or(Condition::Absent, |item| Condition::Version(item.version))
+}
+
+/// The write that lists `day` with `shards`, unless `item` already does with as many.
+fn day_write(day: u64, shards: u32, item: Option<&Item>) -> Result<Option<Write>, TableError> {
+    let listed = item.map(Item::json::<u32>).transpose()?.unwrap_or(0);
+    let write = Write::put_json(Key::new(DAYS, day_sort(day)), &shards).when(unchanged(item));
+    Ok((listed < shards).then_some(write))
+}
+
+/// The writes that remove the post of an author's index row and tell of it; unmet when it is gone
+/// already. The row knows the shard, whatever the present configuration says.
+fn removal(posts: &Posts, author: UserId, row: &Item) -> Result<[Write; 4], Problem> {
+    let id: PostId = list::row_id(row)?;
+    let gone = DeletedPost { post_id: id, author_id: author, created_at: id.created_at() };
+    let event = Event::new(&*posts.ids, &*posts.clock, EventData::PostDeleted(gone));
+    let public = public_partition(model::day(id), row.json()?);
+    Ok([
+        Write::delete(post_key(id)).when(Condition::Present),
+        Write::delete(row.key.clone()),
+        Write::delete(Key::new(public, id.to_string())),
+        outbox::write(&event),
+    ])
+}
+
+/// Removes a post of `author`'s own.
+pub(crate) async fn delete(posts: &Posts, author: UserId, id: PostId) -> Result<(), Problem> {
+    table::retry(|| async {
+        let found = posts.table.get(&[post_key(id), author_key(author, id)]).await?;
+        match &found[..] {
+            [Some(_), Some(row)] => {
+                Ok(posts.table.commit(removal(posts, author, row)?.into()).await?)
+            }
+            [Some(_), None] => {
+                Err(Problem::new(Code::Forbidden, "Only its author can delete a post.").into())
+            }
+            _ => Err(Problem::not_found("post").into()),
+        }
+    })
+    .await
+}
+
+/// Marks a user as deleted, so that no later commit can write a post of theirs.
+pub(crate) async fn mark_gone(posts: &Posts, user: UserId) -> Result<(), Problem> {
+    let write = Write::put_json(user_key(user, STATE), &AuthorState::gone());
+    Ok(posts.table.commit(vec![write]).await?)
+}
+
+/// Removes some posts of a user who is marked as deleted, or else their idempotency keys; true when
+/// nothing is left. May be broken off and repeated at any point.
+pub(crate) async fn remove_some(posts: &Posts, user: UserId) -> Result<bool, Problem> {
+    let rows = posts.table.query(Query::all(author_partition(user), REMOVE_POSTS)).await?.items;
+    let mut writes = Vec::with_capacity(rows.len() * 4);
+    for row in &rows {
+        writes.extend(removal(posts, user, row)?);
+    }
+    if writes.is_empty() {
+        let state = user_key(user, "");
+        let query = Query::all(state.partition, COMMIT_WRITES_MAX).starting_with(RECEIPT_PREFIX);
+        let receipts = posts.table.query(query).await?.items;
+        writes.extend(receipts.into_iter().map(|item| Write::delete(item.key)));
+    }
+    if writes.is_empty() {
+        return Ok(true);
+    }
+    match posts.table.commit(writes).await {
+        // The author deleted one of them at the same moment: the next look no longer finds it.
+        Ok(()) | Err(TableError::Unmet(_) | TableError::Contended) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

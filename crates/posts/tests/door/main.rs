@@ -1,0 +1,10 @@
+//! The post service as its callers meet it: its routes, its reactions, its internal reads.
+
+#[cfg(test)]
+mod races;
+#[cfg(test)]
+mod reading;
+#[cfg(test)]
+mod world;
+#[cfg(test)]
+mod writing;

@@ -1,0 +1,224 @@
+//! The post service on a table of its own, asked through its router.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use conformance::{Oracle, SeededIds, TestClock};
+use http::{HeaderMap, Method, Request};
+use http_body_util::BodyExt;
+use kernel::bus::{Bus, BusError, Delivery, Message};
+use kernel::event::DeletedUser;
+use kernel::outbox::Relay;
+use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write};
+use kernel::{Event, EventData, Ids, Principal, Problem, Time, UserId};
+use posts::{Config, Posts};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+/// A bus that only remembers.
+#[derive(Default)]
+pub(crate) struct Remembered {
+    pub(crate) events: Mutex<Vec<Event>>,
+    pub(crate) queued: Mutex<Vec<Message>>,
+}
+
+#[async_trait]
+impl Bus for Remembered {
+    async fn publish(&self, events: &[Event]) -> Result<(), BusError> {
+        self.events.lock().unwrap().extend_from_slice(events);
+        Ok(())
+    }
+
+    async fn enqueue(&self, queue: &str, messages: &[Message]) -> Result<(), BusError> {
+        assert_eq!(queue, posts::USER_DELETED_QUEUE);
+        self.queued.lock().unwrap().extend_from_slice(messages);
+        Ok(())
+    }
+}
+
+/// A table whose commits overtake each other.
+pub(crate) struct Jostling {
+    table: Arc<dyn Table>,
+    commits: AtomicUsize,
+}
+
+#[async_trait]
+impl Table for Jostling {
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, TableError> {
+        self.table.get(keys).await
+    }
+
+    async fn query(&self, query: Query) -> Result<Items, TableError> {
+        self.table.query(query).await
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), TableError> {
+        for _ in 0..(self.commits.fetch_add(1, Ordering::Relaxed) * 7) % 11 {
+            tokio::task::yield_now().await;
+        }
+        self.table.commit(writes).await
+    }
+
+    async fn scatter(&self, writes: Vec<Scatter>) -> Result<(), TableError> {
+        self.table.scatter(writes).await
+    }
+}
+
+/// What a route answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+    pub(crate) problem: Option<Problem>,
+}
+
+impl Answer {
+    /// The stable code of the problem.
+    pub(crate) fn code(&self) -> &'static str {
+        self.problem.as_ref().expect("a problem").code.as_str()
+    }
+
+    /// The ids of the posts on the page.
+    pub(crate) fn ids(&self) -> Vec<String> {
+        let items = self.body["items"].as_array().expect("a page");
+        items.iter().map(|post| post["postId"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// One of the page's cursors.
+    pub(crate) fn cursor(&self, name: &str) -> Option<String> {
+        self.body[name].as_str().map(str::to_owned)
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) ids: Arc<SeededIds>,
+    pub(crate) table: Arc<Oracle>,
+    pub(crate) bus: Arc<Remembered>,
+    pub(crate) posts: Arc<Posts>,
+    router: Router,
+}
+
+impl World {
+    pub(crate) fn new() -> Arc<Self> {
+        Self::with(Config::default())
+    }
+
+    /// Nobody is slowed down.
+    pub(crate) fn unlimited() -> Config {
+        Config { posts_per_minute: 100_000, ..Config::default() }
+    }
+
+    pub(crate) fn with(config: Config) -> Arc<Self> {
+        let clock = TestClock::new();
+        let ids = SeededIds::new(Arc::clone(&clock), 7);
+        let table = Oracle::new(clock.clone());
+        let jostling = Arc::new(Jostling { table: table.clone(), commits: AtomicUsize::new(0) });
+        let bus = Arc::new(Remembered::default());
+        let posts = Posts::new(jostling, bus.clone(), clock.clone(), ids.clone(), config);
+        let router = Router::from(Arc::clone(&posts).routes());
+        Arc::new(Self { clock, ids, table, bus, posts, router })
+    }
+
+    pub(crate) fn user(&self) -> UserId {
+        UserId(self.ids.ulid())
+    }
+
+    pub(crate) async fn send(&self, who: Option<UserId>, request: Request<Body>) -> Answer {
+        send(self.router.clone(), who, request).await
+    }
+
+    pub(crate) async fn get(&self, who: UserId, uri: &str) -> Answer {
+        let request = Request::builder().uri(uri).body(Body::empty()).unwrap();
+        self.send(Some(who), request).await
+    }
+
+    pub(crate) async fn delete(&self, who: UserId, id: &str) -> Answer {
+        let request = Request::builder().method(Method::DELETE).uri(format!("/posts/{id}"));
+        self.send(Some(who), request.body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn write(&self, who: UserId, text: &str) -> Answer {
+        self.write_once(who, text, None).await
+    }
+
+    pub(crate) async fn write_once(&self, who: UserId, text: &str, key: Option<&str>) -> Answer {
+        self.send(Some(who), writing(text, key)).await
+    }
+
+    /// A post written through another instance's router; its id.
+    pub(crate) async fn through(&self, router: Router, who: UserId) -> String {
+        let answer = send(router, Some(who), writing("a", None)).await;
+        answer.body["postId"].as_str().unwrap().to_owned()
+    }
+
+    /// Writes a post that must succeed; its id.
+    pub(crate) async fn written(&self, who: UserId, text: &str) -> String {
+        let answer = self.write(who, text).await;
+        assert_eq!(answer.status, 201, "{answer:?}");
+        answer.body["postId"].as_str().unwrap().to_owned()
+    }
+
+    /// What the service told since the last time.
+    pub(crate) async fn told(&self) -> Vec<EventData> {
+        let relay = Relay::new(self.table.clone(), self.bus.clone());
+        relay.sweep().await.unwrap();
+        std::mem::take(&mut *self.bus.events.lock().unwrap())
+            .into_iter()
+            .map(|event| event.data)
+            .collect()
+    }
+
+    /// One delivery of UserDeleted, and all the further work it queues.
+    pub(crate) async fn user_deleted(&self, user_id: UserId) {
+        let data = EventData::UserDeleted(DeletedUser { user_id });
+        let event = Event::new(&*self.ids, &*self.clock, data);
+        let mut message = Some(Message::from(event));
+        while let Some(next) = message {
+            self.deliver(next).await;
+            message = self.bus.queued.lock().unwrap().pop();
+        }
+    }
+
+    pub(crate) async fn deliver(&self, message: Message) {
+        let subscription = Arc::clone(&self.posts).subscriptions().remove(0);
+        let delivery = Delivery { id: "d".into(), receives: 1, message };
+        let failed = subscription.handler.handle(vec![delivery]).await;
+        assert!(failed.is_empty(), "{failed:?}");
+    }
+
+    /// Every row agrees with every other.
+    pub(crate) fn audit(&self) {
+        assert_eq!(posts::audit(&*self.table).unwrap(), []);
+    }
+}
+
+fn writing(text: &str, key: Option<&str>) -> Request<Body> {
+    let mut request = Request::builder().method(Method::POST).uri("/posts");
+    request = request.header("content-type", "application/json");
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
+    request.body(Body::from(json!({ "text": text }).to_string())).unwrap()
+}
+
+async fn send(router: Router, who: Option<UserId>, mut request: Request<Body>) -> Answer {
+    if let Some(user_id) = who {
+        let session = "s".to_owned();
+        let principal = Principal { user_id, session, expires_at: Time::from_millis(i64::MAX) };
+        request.extensions_mut().insert(Arc::new(principal));
+    }
+    let response = router.oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    Answer {
+        status: parts.status.as_u16(),
+        headers: parts.headers,
+        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        problem: parts.extensions.get::<Problem>().cloned(),
+    }
+}
