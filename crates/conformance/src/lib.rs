@@ -2,6 +2,7 @@
 //! that tests share: a clock that is moved by hand, ids from a seed, an oracle for the table, a
 //! wrapper that injects faults. For tests only.
 
+pub mod bus;
 pub mod clock;
 pub mod feed;
 pub mod identity;

@@ -7,7 +7,6 @@ pub mod bus;
 pub mod feed;
 pub mod identity;
 pub mod limiter;
-pub mod open;
 pub mod relay;
 pub mod sockets;
 pub mod table;

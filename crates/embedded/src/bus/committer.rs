@@ -1,0 +1,309 @@
+//! The one writer: a thread that takes everything asked of it meanwhile into one batch, so that
+//! many publishers share one sync. What needs no sync of its own (a message is done, or failed)
+//! rides along, or goes to the operating system at once: that outlives the process, if not a power
+//! cut, and after a power cut it comes again.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use fjall::{OwnedWriteBatch as WriteBatch, PersistMode, Slice};
+use kernel::Time;
+use kernel::bus::Message;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Shared;
+use super::store::{DeadRow, Kind, Tally, Tries, dead_row, json, key, tally_key};
+
+/// Jobs in one batch, at most.
+const GROUP_JOBS_MAX: usize = 1_000;
+/// Rows after which a batch takes no further job.
+const GROUP_ROWS_MAX: usize = 10_000;
+
+/// A message for one queue.
+pub(super) struct Row {
+    pub queue: usize,
+    pub queued: Time,
+    pub message: Arc<Message>,
+    pub body: Slice,
+}
+
+/// A message that is done with.
+pub(super) struct Done {
+    pub pos: u64,
+    /// It failed before, so there are tries to forget.
+    pub tried: bool,
+}
+
+/// A message that failed and comes again, or does not.
+pub(super) struct Failure {
+    pub pos: u64,
+    pub tries: Tries,
+    /// When it shows again; none sends it to the dead letters.
+    pub until: Option<Time>,
+}
+
+/// Something to write.
+pub(super) enum Job {
+    /// New messages; durable when answered.
+    Append { rows: Vec<Row>, done: oneshot::Sender<Result<(), String>> },
+    /// What became of messages in hand; nobody waits.
+    Settle { queue: usize, done: Vec<Done>, failed: Vec<Failure> },
+    /// Dead letters to remove, or to queue again; answers how many there were.
+    Bury {
+        queue: usize,
+        positions: Vec<u64>,
+        redrive: bool,
+        done: oneshot::Sender<Result<u64, String>>,
+    },
+    /// Syncs all that came before.
+    Flush { done: oneshot::Sender<Result<(), String>> },
+}
+
+enum Answer {
+    Done(oneshot::Sender<Result<(), String>>),
+    Count(oneshot::Sender<Result<u64, String>>, u64),
+}
+
+/// What a batch changes in one queue.
+struct Change {
+    tally: Tally,
+    appended: Vec<(u64, Row)>,
+    gone: Vec<u64>,
+    hidden: Vec<(u64, Time)>,
+}
+
+/// One batch in the making, and what to do once it is committed.
+struct Group {
+    batch: WriteBatch,
+    sync: bool,
+    changes: BTreeMap<usize, Change>,
+    buried: HashSet<(usize, u64)>,
+    answers: Vec<Answer>,
+}
+
+/// The thread's state.
+pub(super) struct Committer {
+    pub shared: Arc<Shared>,
+    pub jobs: mpsc::UnboundedReceiver<Job>,
+    pub tallies: Vec<Tally>,
+}
+
+impl Committer {
+    /// Works until every sender is gone.
+    pub(super) fn run(mut self) {
+        while let Some(first) = self.jobs.blocking_recv() {
+            let mut group = self.group();
+            let mut next = Some(first);
+            let mut jobs = 0;
+            while let Some(job) = next {
+                self.add(&mut group, job);
+                jobs += 1;
+                let room = jobs < GROUP_JOBS_MAX && group.batch.len() < GROUP_ROWS_MAX;
+                next = room.then(|| self.jobs.try_recv().ok()).flatten();
+            }
+            self.commit(group);
+        }
+        if let Err(error) = self.shared.store.db.persist(PersistMode::SyncData) {
+            tracing::error!(%error, "the queues could not be synced at the end");
+        }
+    }
+
+    fn group(&self) -> Group {
+        Group {
+            batch: self.shared.store.db.batch(),
+            sync: false,
+            changes: BTreeMap::new(),
+            buried: HashSet::new(),
+            answers: Vec::new(),
+        }
+    }
+
+    fn add(&self, group: &mut Group, job: Job) {
+        match job {
+            Job::Append { rows, done } => {
+                group.sync = true;
+                rows.into_iter().for_each(|row| self.append(group, row));
+                group.answers.push(Answer::Done(done));
+            }
+            Job::Settle { queue, done, failed } => {
+                for Done { pos, tried } in done {
+                    self.forget(group, queue, pos, tried);
+                }
+                for failure in failed {
+                    self.fail(group, queue, failure);
+                }
+            }
+            Job::Bury { queue, positions, redrive, done } => {
+                group.sync = true;
+                match self.bury(group, queue, &positions, redrive) {
+                    Ok(count) => group.answers.push(Answer::Count(done, count)),
+                    Err(error) => {
+                        let _ = done.send(Err(error));
+                    }
+                }
+            }
+            Job::Flush { done } => {
+                group.sync = true;
+                group.answers.push(Answer::Done(done));
+            }
+        }
+    }
+
+    fn change<'a>(&self, group: &'a mut Group, queue: usize) -> &'a mut Change {
+        group.changes.entry(queue).or_insert_with(|| Change {
+            tally: self.tallies[queue],
+            appended: Vec::new(),
+            gone: Vec::new(),
+            hidden: Vec::new(),
+        })
+    }
+
+    fn name(&self, queue: usize) -> &'static str {
+        self.shared.queues[queue].name
+    }
+
+    fn append(&self, group: &mut Group, row: Row) {
+        let (name, body) = (self.name(row.queue), row.body.clone());
+        let change = self.change(group, row.queue);
+        let pos = change.tally.next;
+        change.tally.next += 1;
+        change.tally.live += 1;
+        change.appended.push((pos, row));
+        group.batch.insert(&self.shared.store.rows, key(Kind::Message, name, pos), body);
+    }
+
+    /// Takes a message off the queue.
+    fn forget(&self, group: &mut Group, queue: usize, pos: u64, tried: bool) {
+        let change = self.change(group, queue);
+        change.tally.live -= 1;
+        change.gone.push(pos);
+        let (rows, name) = (&self.shared.store.rows, self.name(queue));
+        group.batch.remove(rows, key(Kind::Message, name, pos));
+        if tried {
+            group.batch.remove(rows, key(Kind::Tries, name, pos));
+        }
+    }
+
+    fn fail(&self, group: &mut Group, queue: usize, failure: Failure) {
+        let (store, name) = (&self.shared.store, self.name(queue));
+        let Failure { pos, tries, until } = failure;
+        if let Some(until) = until {
+            group.batch.insert(&store.rows, key(Kind::Tries, name, pos), json(&tries));
+            self.change(group, queue).hidden.push((pos, until));
+            return;
+        }
+        match store.get(Kind::Message, name, pos) {
+            Ok(Some(row)) => {
+                let now = self.shared.clock.now();
+                let dead = dead_row(&row, now, tries.receives, &tries.reason);
+                group.batch.insert(&store.rows, key(Kind::Dead, name, pos), json(&dead));
+                self.change(group, queue).tally.dead += 1;
+                self.forget(group, queue, pos, true);
+            }
+            Ok(None) => self.forget(group, queue, pos, true),
+            Err(error) => {
+                // It stays; the next receive tries again to lay it aside.
+                tracing::error!(queue = name, pos, error, "a message cannot be read");
+                let until = self.shared.hidden_until();
+                self.change(group, queue).hidden.push((pos, until));
+            }
+        }
+    }
+
+    fn bury(
+        &self,
+        group: &mut Group,
+        queue: usize,
+        positions: &[u64],
+        redrive: bool,
+    ) -> Result<u64, String> {
+        let (store, name) = (&self.shared.store, self.name(queue));
+        let mut count = 0;
+        for pos in positions.iter().copied() {
+            let Some(bytes) = store.get(Kind::Dead, name, pos)? else { continue };
+            if !group.buried.insert((queue, pos)) {
+                continue;
+            }
+            if redrive {
+                let dead: DeadRow =
+                    serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+                let message: Message = serde_json::from_str(dead.message.get())
+                    .map_err(|error| format!("dead letter {pos} cannot be read: {error}"))?;
+                // As with SQS, a message queued again is a new one: its time begins anew.
+                let queued = self.shared.clock.now();
+                let body = super::store::row(&message, queued);
+                self.append(group, Row { queue, queued, message: Arc::new(message), body });
+            }
+            group.batch.remove(&store.rows, key(Kind::Dead, name, pos));
+            self.change(group, queue).tally.dead -= 1;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn commit(&mut self, mut group: Group) {
+        let store = &self.shared.store;
+        for (queue, Change { tally, .. }) in &mut group.changes {
+            // The window still holds what this batch removes, so the head may lag; never lead.
+            let head = self.shared.queues[*queue].state().head();
+            tally.head = if tally.live == 0 { tally.next } else { head };
+            group.batch.insert(&store.rows, tally_key(self.name(*queue)), json(tally));
+        }
+        let mode = if group.sync { PersistMode::SyncData } else { PersistMode::Buffer };
+        let batch = std::mem::replace(&mut group.batch, store.db.batch());
+        let committed = match (batch.is_empty(), group.sync) {
+            (true, true) => store.db.persist(mode),
+            (true, false) => Ok(()),
+            (false, _) => batch.durability(Some(mode)).commit(),
+        };
+        match committed {
+            Ok(()) => self.committed(group),
+            Err(error) => self.refused(group, &error.to_string()),
+        }
+        self.shared.changes.send_modify(|change| *change += 1);
+    }
+
+    fn committed(&mut self, group: Group) {
+        let bounds = self.shared.options.bounds();
+        for (index, change) in group.changes {
+            self.tallies[index] = change.tally;
+            let queue = &self.shared.queues[index];
+            let mut state = queue.state();
+            state.tally = change.tally;
+            for (pos, row) in change.appended {
+                state.appended(pos, row.queued, row.message, row.body.len(), bounds);
+            }
+            change.gone.into_iter().for_each(|pos| state.gone(pos));
+            change.hidden.into_iter().for_each(|(pos, until)| state.hide(pos, until));
+            drop(state);
+            queue.wake.notify_one();
+        }
+        for answer in group.answers {
+            // Whoever asked may have gone away; what was asked is done all the same.
+            match answer {
+                Answer::Done(done) => drop(done.send(Ok(()))),
+                Answer::Count(done, count) => drop(done.send(Ok(count))),
+            }
+        }
+    }
+
+    /// Nothing was written: what was in hand comes again later.
+    fn refused(&self, group: Group, error: &str) {
+        tracing::error!(error, "the queues could not be written");
+        let until = self.shared.hidden_until();
+        for (index, change) in group.changes {
+            let queue = &self.shared.queues[index];
+            let failed = change.hidden.into_iter().map(|(pos, _)| pos);
+            let mut state = queue.state();
+            change.gone.into_iter().chain(failed).for_each(|pos| state.hide(pos, until));
+            drop(state);
+            queue.wake.notify_one();
+        }
+        for answer in group.answers {
+            match answer {
+                Answer::Done(done) => drop(done.send(Err(error.to_owned()))),
+                Answer::Count(done, _) => drop(done.send(Err(error.to_owned()))),
+            }
+        }
+    }
+}

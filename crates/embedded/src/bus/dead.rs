@@ -1,0 +1,218 @@
+//! Dead letters, for the operator: look at them, queue them again, or drop them.
+
+use kernel::bus::Message;
+use kernel::{Code, Problem, Time};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::committer::Job;
+use super::store::{DeadRow, Kind};
+use super::{Bus, engine};
+
+/// Dead letters on a page, at most; and how many are moved or dropped at once.
+pub const PAGE_MAX: usize = 500;
+
+/// A message that its handler could not do.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// Queue and position, such as `timeline-fanout:42`.
+    pub id: String,
+    /// The queue it died in.
+    pub queue: String,
+    /// Why its last receive failed.
+    pub reason: String,
+    /// How often it was received.
+    pub receives: u32,
+    /// When it was first queued; its retention counts from here.
+    pub queued_at: Time,
+    /// When it came to the dead letters.
+    pub died_at: Time,
+    /// The trace of the request that caused it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// The message; none when this release cannot read it (see `body`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<Message>,
+    /// The message as it was stored.
+    #[serde(skip)]
+    pub body: String,
+}
+
+/// Some dead letters, oldest first.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct DeadPage {
+    /// The letters.
+    pub items: Vec<DeadLetter>,
+    /// The id after which to go on, where there may be more.
+    pub next: Option<String>,
+}
+
+/// Which dead letters are meant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Which<'a> {
+    /// All of a queue.
+    Queue(&'a str),
+    /// One, by its id.
+    One(&'a str),
+}
+
+impl Bus {
+    /// Up to `limit` dead letters of a queue, going on behind the id `after`.
+    pub async fn dead_list(
+        &self,
+        queue: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<DeadPage, Problem> {
+        let index = self.index(queue)?;
+        let from = match after {
+            None => 0,
+            Some(id) => match self.place(id)? {
+                (of, pos) if of == index => pos + 1,
+                _ => return Err(Problem::invalid("after", "An id of this queue.")),
+            },
+        };
+        let limit = limit.clamp(1, PAGE_MAX);
+        let mut letters = self.letters(index, from);
+        let mut page = DeadPage::default();
+        for letter in letters.by_ref().take(limit) {
+            page.items.push(letter?);
+        }
+        let more = letters.next().is_some();
+        page.next = page.items.last().filter(|_| more).map(|last| last.id.clone());
+        Ok(page)
+    }
+
+    /// One dead letter.
+    pub async fn dead_show(&self, id: &str) -> Result<DeadLetter, Problem> {
+        let (queue, pos) = self.place(id)?;
+        let found = self.letters(queue, pos).next().transpose()?;
+        found.filter(|letter| letter.id == id).ok_or_else(|| Problem::not_found("dead letter"))
+    }
+
+    /// Queues dead letters again, as new messages; answers how many.
+    pub async fn dead_redrive(&self, which: Which<'_>) -> Result<u64, Problem> {
+        self.bury(which, true).await
+    }
+
+    /// Drops dead letters for good; answers how many.
+    pub async fn dead_purge(&self, which: Which<'_>) -> Result<u64, Problem> {
+        self.bury(which, false).await
+    }
+
+    async fn bury(&self, which: Which<'_>, redrive: bool) -> Result<u64, Problem> {
+        match which {
+            Which::Queue(name) => {
+                let queue = self.index(name)?;
+                // What dies from now on is not meant, or a redrive might never end.
+                let end = self.shared.queues[queue].state().tally.next;
+                self.bury_range(queue, end, |_| true, redrive).await
+            }
+            Which::One(id) => {
+                let (queue, pos) = self.place(id)?;
+                match self.bury_some(queue, vec![pos], redrive).await? {
+                    0 => Err(Problem::not_found("dead letter")),
+                    count => Ok(count),
+                }
+            }
+        }
+    }
+
+    /// Moves or drops, a page at a time, the dead letters below `end`, up to the first that is not
+    /// `wanted`.
+    async fn bury_range(
+        &self,
+        queue: usize,
+        end: u64,
+        wanted: impl Fn(&DeadRow) -> bool,
+        redrive: bool,
+    ) -> Result<u64, Problem> {
+        let (mut count, mut from) = (0, 0);
+        loop {
+            let mut positions = Vec::new();
+            for row in self.rows(queue, (from, end)).take(PAGE_MAX) {
+                let (pos, row) = row?;
+                if !wanted(&row) {
+                    break;
+                }
+                positions.push(pos);
+            }
+            let Some(last) = positions.last().copied() else { return Ok(count) };
+            from = last + 1;
+            count += self.bury_some(queue, positions, redrive).await?;
+        }
+    }
+
+    async fn bury_some(
+        &self,
+        queue: usize,
+        positions: Vec<u64>,
+        redrive: bool,
+    ) -> Result<u64, Problem> {
+        let (done, answer) = oneshot::channel();
+        self.ask(Job::Bury { queue, positions, redrive, done }, answer).await
+    }
+
+    /// Drops dead letters whose time is over. Positions ascend with time, so it stops at the first
+    /// that is to stay.
+    pub(super) async fn expire_dead(&self) -> Result<(), Problem> {
+        let over = self.oldest_kept().millis();
+        for (index, queue) in self.shared.queues.iter().enumerate() {
+            if queue.state().tally.dead > 0 {
+                self.bury_range(index, u64::MAX, |row| row.queued <= over, false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn oldest_kept(&self) -> Time {
+        self.shared.clock.now() - self.shared.policy.retention
+    }
+
+    fn rows(
+        &self,
+        queue: usize,
+        range: (u64, u64),
+    ) -> impl Iterator<Item = Result<(u64, DeadRow), Problem>> + use<> {
+        let rows = self.shared.store.walk(Kind::Dead, self.shared.queues[queue].name, range);
+        rows.map(|(pos, row)| {
+            let row = serde_json::from_slice(&row.map_err(engine)?).map_err(engine)?;
+            Ok((pos, row))
+        })
+    }
+
+    /// The dead letters from position `from` on whose time is not over.
+    fn letters(
+        &self,
+        queue: usize,
+        from: u64,
+    ) -> impl Iterator<Item = Result<DeadLetter, Problem>> {
+        let over = self.oldest_kept().millis();
+        let kept = move |row: &Result<(u64, DeadRow), Problem>| {
+            row.as_ref().map_or(true, |(_, row)| row.queued > over)
+        };
+        self.rows(queue, (from, u64::MAX)).filter(kept).map(move |row| {
+            let (pos, row) = row?;
+            let message: Option<Message> = serde_json::from_str(row.message.get()).ok();
+            Ok(DeadLetter {
+                id: self.shared.id(queue, pos),
+                queue: self.shared.queues[queue].name.to_owned(),
+                reason: row.reason,
+                receives: row.receives,
+                queued_at: Time::from_millis(row.queued),
+                died_at: Time::from_millis(row.died),
+                traceparent: message.as_ref().and_then(|one| one.event.traceparent.clone()),
+                message,
+                body: row.message.get().to_owned(),
+            })
+        })
+    }
+
+    /// The queue and position that an id names.
+    fn place(&self, id: &str) -> Result<(usize, u64), Problem> {
+        let unknown = || Problem::new(Code::NotFound, "There is no such dead letter.");
+        let (queue, pos) = id.rsplit_once(':').ok_or_else(unknown)?;
+        Ok((self.index(queue)?, pos.parse().map_err(|_| unknown())?))
+    }
+}

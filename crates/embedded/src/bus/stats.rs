@@ -1,0 +1,97 @@
+//! What the queues look like from outside: numbers for metrics and readiness, and waiting for quiet.
+
+use std::time::Duration;
+
+use kernel::Time;
+use serde::Serialize;
+
+use super::queue::Count;
+use super::{Bus, Queue};
+
+/// One queue's numbers.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QueueStats {
+    /// The queue.
+    pub queue: &'static str,
+    /// Messages that wait to be received.
+    pub waiting: u64,
+    /// Messages in a handler's hand, or hidden until they are tried again.
+    pub in_flight: u64,
+    /// How long ago the oldest message was queued; zero where there is none.
+    pub oldest_age: Duration,
+    /// Dead letters.
+    pub dead: u64,
+}
+
+impl Bus {
+    /// Every queue's numbers. Cheap: counted as messages come and go, not when asked.
+    pub fn stats(&self) -> Vec<QueueStats> {
+        self.shared.queues.iter().map(|queue| self.stats_of(queue)).collect()
+    }
+
+    fn stats_of(&self, queue: &Queue) -> QueueStats {
+        let now = self.shared.clock.now();
+        let count = queue.state().count(now);
+        let in_flight = u64::try_from(count.in_flight).unwrap_or(u64::MAX);
+        let oldest = count.oldest.or_else(|| self.first_queued(queue, &count));
+        QueueStats {
+            queue: queue.name,
+            waiting: count.tally.live.saturating_sub(in_flight),
+            in_flight,
+            oldest_age: oldest.map_or(Duration::ZERO, |oldest| now.since(oldest)),
+            dead: count.tally.dead,
+        }
+    }
+
+    /// When the first message behind an empty window was queued.
+    fn first_queued(&self, queue: &Queue, count: &Count) -> Option<Time> {
+        let range = (count.unread?, count.tally.next);
+        let stored = self.shared.store.messages(queue.name, range, 1, usize::MAX).ok()?;
+        stored.first().map(|stored| stored.queued)
+    }
+
+    /// Sets the gauges `mini_sns_queue_messages` (by `queue` and `state`), `_queue_oldest_seconds`
+    /// and `_dead_letters`.
+    pub fn record_metrics(&self) {
+        for stats in self.stats() {
+            let queue = stats.queue;
+            let messages = [("waiting", stats.waiting), ("in_flight", stats.in_flight)];
+            for (state, number) in messages {
+                metrics::gauge!("mini_sns_queue_messages", "queue" => queue, "state" => state)
+                    .set(gauge(number));
+            }
+            metrics::gauge!("mini_sns_queue_oldest_seconds", "queue" => queue)
+                .set(stats.oldest_age.as_secs_f64());
+            metrics::gauge!("mini_sns_dead_letters", "queue" => queue).set(gauge(stats.dead));
+        }
+    }
+
+    /// Waits until every queue is empty: nothing waits, is in hand, or is hidden for later.
+    pub async fn drain(&self) {
+        self.wait_for(|_, count| count.tally.live == 0).await;
+    }
+
+    /// Waits until there is nothing to do at this moment; failed messages may be hidden for later.
+    pub async fn idle(&self) {
+        self.wait_for(|_, count| count.idle).await;
+    }
+
+    async fn wait_for(&self, reached: impl Fn(&Queue, &Count) -> bool) {
+        let mut changes = self.shared.changes.subscribe();
+        loop {
+            changes.borrow_and_update();
+            let now = self.shared.clock.now();
+            if self.shared.queues.iter().all(|queue| reached(queue, &queue.state().count(now))) {
+                return;
+            }
+            // The sender lives as long as the bus.
+            let _ = changes.changed().await;
+        }
+    }
+}
+
+/// A count as a gauge takes it; above 2^32 it no longer matters how many there are.
+fn gauge(number: u64) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
