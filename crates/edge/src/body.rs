@@ -13,8 +13,7 @@ use crate::Config;
 
 /// The whole body in memory; 413 at once where its declared length is over the limit.
 pub(crate) async fn take(parts: &Parts, body: Body, config: &Config) -> Result<Body, Problem> {
-    // The "body" of a CONNECT is the WebSocket that it opens.
-    if body.is_end_stream() || parts.method == http::Method::CONNECT {
+    if body.is_end_stream() {
         return Ok(body);
     }
     let declared = parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());

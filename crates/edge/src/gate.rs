@@ -135,14 +135,18 @@ impl Gate {
         if let Some(answer) = Cors::preflight(&parts, visit.origin.as_ref()) {
             return Ok(answer);
         }
-        self.in_time(visit.names.clone(), self.admit(visit, &parts)).await??;
+        // One deadline for all of our own work; the time that the body takes is the client's.
+        let budget = Duration::from_millis(config.deadline_millis);
+        let begun = Instant::now();
+        in_time(budget, &visit.names.clone(), self.admit(visit, &parts)).await??;
+        let budget = budget.saturating_sub(begun.elapsed());
         let body = body::take(&parts, body, config).await?;
         if let Some(principal) = &visit.principal {
             parts.extensions.insert(Arc::clone(principal));
         }
         never_406(&mut parts.headers);
         let request = Request::from_parts(parts, body);
-        self.in_time(visit.names.clone(), next.run(request)).await
+        in_time(budget, &visit.names, next.run(request)).await
     }
 
     /// Finds out who asks, counts the request, and checks that they may ask this.
@@ -189,15 +193,6 @@ impl Gate {
         }
     }
 
-    /// Runs `work` as part of the request, with the deadline counted from now.
-    async fn in_time<F: Future>(&self, names: Names, work: F) -> Result<F::Output, Problem> {
-        let deadline = Instant::now() + Duration::from_millis(self.edge.config.deadline_millis);
-        let scope = Scope { traceparent: names.traceparent, deadline };
-        timeout_at(deadline, request::within(scope, work)).await.map_err(|_| {
-            Problem::new(Code::DeadlineExceeded, "It may or may not have been done. Look first.")
-        })
-    }
-
     /// Dresses the answer. That of an upgrade belongs to its protocol and only gets its names.
     fn finish(&self, visit: &Visit<'_>, response: &mut Response) {
         visit.names.tell(response.headers_mut());
@@ -216,6 +211,19 @@ impl Gate {
         }
         self.cors.allow(visit.origin.as_ref(), headers);
     }
+}
+
+/// Runs `work` as part of the request, for as long as the budget lasts.
+async fn in_time<F: Future>(
+    budget: Duration,
+    names: &Names,
+    work: F,
+) -> Result<F::Output, Problem> {
+    let deadline = Instant::now() + budget;
+    let scope = Scope { traceparent: names.traceparent.clone(), deadline };
+    timeout_at(deadline, request::within(scope, work)).await.map_err(|_| {
+        Problem::new(Code::DeadlineExceeded, "It may or may not have been done. Look first.")
+    })
 }
 
 fn uri_bytes(parts: &Parts) -> usize {

@@ -58,7 +58,10 @@ impl Policy {
         match limiter.take(self.bucket, key).await {
             Ok(decision) => Some(Taken { policy: self, decision }),
             Err(problem) => {
-                tracing::warn!(bucket = self.bucket.name, %problem, "the limiter failed");
+                // Counted, not told at each request: while it lasts, it happens at every one.
+                metrics::counter!("limiter_failures_total", "bucket" => self.bucket.name)
+                    .increment(1);
+                tracing::debug!(bucket = self.bucket.name, %problem, "the limiter failed");
                 None
             }
         }

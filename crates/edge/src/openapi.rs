@@ -30,7 +30,7 @@ const SHARED: [(&str, &str, &str); 10] = [
     ("MalformedRequest", "400", "The request is not JSON, or a cursor is not this list's."),
     ("Unauthenticated", "401", "No access token, or one that is not good."),
     ("RequestTimeout", "408", "The body did not arrive in time."),
-    ("BodyTooLarge", "413", "The body is over 64 KiB."),
+    ("BodyTooLarge", "413", "The body is over the limit, 64 KiB by default."),
     ("UnsupportedMediaType", "415", "The body is not `application/json`."),
     ("ValidationFailed", "422", "The input breaks a rule; `errors` tells which."),
     ("RateLimited", "429", "Too many requests; `Retry-After` tells when to try again."),

@@ -40,8 +40,7 @@ pub(crate) fn sent<'a>(parts: &'a Parts, route: &str, token_max_bytes: usize) ->
 
 fn is_websocket(parts: &Parts) -> bool {
     let upgrade = parts.headers.get(UPGRADE).and_then(|value| value.to_str().ok());
-    parts.method == http::Method::CONNECT
-        || upgrade.is_some_and(|text| text.eq_ignore_ascii_case("websocket"))
+    upgrade.is_some_and(|text| text.eq_ignore_ascii_case("websocket"))
 }
 
 /// Tokens are base64url and dots, so nothing in them is ever percent-encoded.

@@ -1,0 +1,20 @@
+//! The edge around a small router, asked as clients ask.
+
+#[cfg(test)]
+mod access;
+#[cfg(test)]
+mod browsers;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod names;
+#[cfg(test)]
+mod operators;
+#[cfg(test)]
+mod problems;
+#[cfg(test)]
+mod site;
+#[cfg(test)]
+mod sockets;
