@@ -1,1 +1,107 @@
-//! users
+//! The user service: accounts, sign-in and profiles.
+//!
+//! Credentials and sessions are [`kernel::identity::Identity`]'s affair; this service keeps what
+//! people show of themselves.
+//!
+//! # Keys
+//! | partition | sort key | holds |
+//! |---|---|---|
+//! | `profile#{user}` | | the public profile, as clients see it |
+//! | `handle#{handle}` | | whose it is; expires while a registration is under way |
+//! | `search#{first character}` | `{folded text}\u{1}{user}{h or n}` | the profile again, for each text it is found by |
+//! | `gone#{user}` | | the mark of a deleted user, for good |
+//!
+//! A profile, its handle, its search rows and its event are written in one commit, and removed in
+//! one.
+//!
+//! # Registration and deletion
+//! An identity and a profile cannot be written together, for on AWS they live in two systems. A
+//! registration holds the handle first (for ten minutes), then makes the identity, then writes the
+//! profile; a crash on the way leaves an identity that the next sign-in, or registering again with
+//! the same password, completes. A deletion removes the profile first, with its event; the identity
+//! goes right after, and once more when the event comes round, should the first try have failed.
+//!
+//! # Routes
+//! `/auth/*`, `/.well-known/*` and `/users*`. Public are registering, signing in, refreshing, and
+//! the two well-known documents.
+//!
+//! # Subscriptions
+//! `user-erasure`: its own UserDeleted, to finish deletions.
+
+mod account;
+mod api;
+mod audit;
+mod auth;
+mod model;
+mod react;
+mod search;
+mod store;
+
+use std::sync::Arc;
+
+use kernel::bus::Subscription;
+use kernel::identity::Identity;
+use kernel::table::Table;
+use kernel::{Clock, Event, EventData, Ids, Problem, Profile, UserId};
+use utoipa_axum::router::OpenApiRouter;
+
+pub use audit::{audit, repair};
+pub use react::ERASURE_QUEUE;
+
+/// The limits of the user service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Length of a display name in user-perceived characters, at most.
+    pub display_name_characters_max: usize,
+    /// Length of a bio in user-perceived characters, at most.
+    pub bio_characters_max: usize,
+    /// How long a registration under way holds its handle.
+    pub handle_hold_secs: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { display_name_characters_max: 50, bio_characters_max: 300, handle_hold_secs: 600 }
+    }
+}
+
+/// The user service.
+pub struct Users {
+    table: Arc<dyn Table>,
+    identity: Arc<dyn Identity>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    config: Config,
+}
+
+impl Users {
+    /// The service over its own table and the keeper of credentials.
+    pub fn new(
+        table: Arc<dyn Table>,
+        identity: Arc<dyn Identity>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        config: Config,
+    ) -> Arc<Self> {
+        Arc::new(Self { table, identity, clock, ids, config })
+    }
+
+    /// The service's routes with their documentation.
+    pub fn routes(self: Arc<Self>) -> OpenApiRouter {
+        auth::routes(Arc::clone(&self)).merge(api::routes(self))
+    }
+
+    /// The queues that the service consumes.
+    pub fn subscriptions(self: Arc<Self>) -> Vec<Subscription> {
+        vec![react::subscription(self)]
+    }
+
+    /// Profiles by id, in the ids' order; none for who is unknown or deleted.
+    pub async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
+        Ok(store::profiles(&*self.table, ids).await?)
+    }
+
+    fn event(&self, data: EventData) -> Event {
+        Event::new(&*self.ids, &*self.clock, data)
+    }
+}
