@@ -138,7 +138,8 @@ impl Gate {
         // One deadline for all of our own work; the time that the body takes is the client's.
         let budget = Duration::from_millis(config.deadline_millis);
         let begun = Instant::now();
-        in_time(budget, &visit.names.clone(), self.admit(visit, &parts)).await??;
+        let trace = visit.names.traceparent.clone();
+        in_time(budget, trace, self.admit(visit, &parts)).await??;
         let budget = budget.saturating_sub(begun.elapsed());
         let body = body::take(&parts, body, config).await?;
         if let Some(principal) = &visit.principal {
@@ -146,7 +147,7 @@ impl Gate {
         }
         never_406(&mut parts.headers);
         let request = Request::from_parts(parts, body);
-        in_time(budget, &visit.names, next.run(request)).await
+        in_time(budget, visit.names.traceparent.clone(), next.run(request)).await
     }
 
     /// Finds out who asks, counts the request, and checks that they may ask this.
@@ -195,6 +196,8 @@ impl Gate {
 
     /// Dresses the answer. That of an upgrade belongs to its protocol and only gets its names.
     fn finish(&self, visit: &Visit<'_>, response: &mut Response) {
+        // Room for all that is added here, so that the map grows once.
+        response.headers_mut().reserve(16);
         visit.names.tell(response.headers_mut());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return;
@@ -216,11 +219,11 @@ impl Gate {
 /// Runs `work` as part of the request, for as long as the budget lasts.
 async fn in_time<F: Future>(
     budget: Duration,
-    names: &Names,
+    traceparent: String,
     work: F,
 ) -> Result<F::Output, Problem> {
     let deadline = Instant::now() + budget;
-    let scope = Scope { traceparent: names.traceparent.clone(), deadline };
+    let scope = Scope { traceparent, deadline };
     timeout_at(deadline, request::within(scope, work)).await.map_err(|_| {
         Problem::new(Code::DeadlineExceeded, "It may or may not have been done. Look first.")
     })

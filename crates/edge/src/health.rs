@@ -14,8 +14,14 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+
+/// What the OpenAPI document says of `/health`.
+pub fn openapi() -> OpenApi {
+    Health::new("").routes().into_openapi()
+}
 
 type Check = Box<dyn Fn() -> BoxFuture<'static, Result<(), Problem>> + Send + Sync>;
 
