@@ -64,6 +64,10 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         json_problem(&path, &error.into_inner())
     })?;
     json.end().map_err(|error| json_problem(".", &error))?;
+    // serde would take an array for an object's members in their order.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::invalid(".", "A JSON object is expected."));
+    }
     Ok(value)
 }
 
@@ -136,5 +140,6 @@ mod tests {
         assert_eq!(problem("{}"), (422, "text".into()));
         assert_eq!(problem(r#"{"text":1}"#), (422, "text".into()));
         assert_eq!(problem("[]").0, 422);
+        assert_eq!(problem(r#" ["a"]"#), (422, ".".into()));
     }
 }
