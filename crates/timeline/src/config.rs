@@ -1,0 +1,81 @@
+//! Every number of the timeline that an operator may set.
+
+use std::time::Duration;
+
+/// The timeline's limits, lifetimes and intervals; the defaults are the contract's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Followers whose feeds are written in one step of a fan-out.
+    pub fanout_page: usize,
+    /// Posts taken together in one turn of a fan-out.
+    pub fanout_posts: usize,
+    /// Followers above which an author is merged at reading time.
+    pub big_followers: i64,
+    /// Live rows that a feed keeps; older pages are pulled.
+    pub feed_rows_max: usize,
+    /// Newest entries that are cached.
+    pub skeleton_entries: usize,
+    /// One load in this many also trims the feed.
+    pub trim_every: u64,
+    /// Posts that a follow brings into the feed.
+    pub backfill_posts: usize,
+    /// Authors asked at the same time when a page is pulled.
+    pub pull_width: usize,
+    /// How long a removed entry is remembered, and how far back a socket may resume.
+    pub resume: Duration,
+    /// Entries that a resume brings at most; more is a resync.
+    pub resume_entries_max: usize,
+    /// How long tombstones stay; longer than any event may be late.
+    pub tombstones: Duration,
+    /// Bytes of encoded posts kept in memory.
+    pub post_bytes_max: u64,
+    /// Bytes of encoded authors kept in memory.
+    pub author_bytes_max: u64,
+    /// How long an encoded author is good without an event.
+    pub author_kept: Duration,
+    /// Like counts kept in memory.
+    pub like_counts_max: usize,
+    /// How long a like count is good.
+    pub like_count_kept: Duration,
+    /// Origins of web pages, beside our own, that may open a socket: `https://example.com`.
+    pub origins: Vec<String>,
+    /// Between two protocol pings.
+    pub heartbeat: Duration,
+    /// A peer that sends nothing for this long is closed with 4408.
+    pub idle: Duration,
+    /// Messages that a peer may send in a second.
+    pub messages_per_sec: u32,
+    /// Bytes of a message from a peer that are looked at.
+    pub message_bytes_max: usize,
+    /// How long a closing socket may take.
+    pub close_wait: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            fanout_page: 500,
+            fanout_posts: 10,
+            big_followers: 2000,
+            feed_rows_max: 800,
+            skeleton_entries: 100,
+            trim_every: 16,
+            backfill_posts: 20,
+            pull_width: 16,
+            resume: Duration::from_hours(24),
+            resume_entries_max: 800,
+            tombstones: Duration::from_hours(30 * 24),
+            post_bytes_max: 64 * 1024 * 1024,
+            author_bytes_max: 16 * 1024 * 1024,
+            author_kept: Duration::from_mins(1),
+            like_counts_max: 100_000,
+            like_count_kept: Duration::from_secs(2),
+            origins: Vec::new(),
+            heartbeat: Duration::from_secs(30),
+            idle: Duration::from_mins(10),
+            messages_per_sec: 100,
+            message_bytes_max: 4096,
+            close_wait: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! A post goes into the feeds of its author and of the author's followers, and out to their
+//! sockets.
+//!
+//! The first message of a post serves the author and the first page of followers, and puts the
+//! next page on the queue; so a long list of followers holds nobody up and goes on where it was
+//! after a crash. An author above the threshold gets one row of their own instead, which readers
+//! merge, and the followers only their frames.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+use kernel::bus::{Delivery, Failed, Message};
+use kernel::feed::FeedEntry;
+use kernel::table::{Key, Scatter, get_one, json};
+use kernel::{EventData, Post, PostId, Problem, UserId};
+
+use crate::model::RowBody;
+use crate::react::{FAN_OUT, goes_on_after};
+use crate::read::Item;
+use crate::{Timeline, live, store};
+
+/// Counts asked anew for posts older than this: a younger one may be shown without likes.
+const COUNT_LAG_SECS: u64 = 3;
+
+struct Job<'a> {
+    delivery: &'a Delivery,
+    post: &'a Post,
+    after: Option<UserId>,
+}
+
+/// What one job writes, and to whom it is told.
+struct Plan<'a> {
+    message: &'a Message,
+    post: &'a Post,
+    author: Bytes,
+    arrival: u64,
+    writes: Vec<Scatter>,
+    /// Whose feeds it concerns.
+    users: Vec<UserId>,
+    /// Who is sent a frame.
+    told: Vec<UserId>,
+    next: Option<UserId>,
+}
+
+fn jobs(batch: &[Delivery]) -> Vec<Job<'_>> {
+    // The same step delivered twice in one batch is done once.
+    let mut seen: HashSet<(PostId, Option<UserId>)> = HashSet::new();
+    let all = batch.iter().filter_map(|delivery| match &delivery.message.event.data {
+        EventData::PostCreated(post) => {
+            Some(Job { delivery, post, after: goes_on_after(&delivery.message) })
+        }
+        _ => None,
+    });
+    all.filter(|job| seen.insert((job.post.post_id, job.after))).collect()
+}
+
+/// Cuts jobs into turns: not too many, and none with two steps of one post, whose pages of
+/// followers might overlap.
+fn turns(jobs: Vec<Job<'_>>, posts_max: usize) -> Vec<Vec<Job<'_>>> {
+    let mut turns: Vec<Vec<Job<'_>>> = Vec::new();
+    for job in jobs {
+        match turns.last_mut() {
+            Some(turn)
+                if turn.len() < posts_max
+                    && turn.iter().all(|other| other.post.post_id != job.post.post_id) =>
+            {
+                turn.push(job);
+            }
+            _ => turns.push(vec![job]),
+        }
+    }
+    turns
+}
+
+impl Timeline {
+    /// Fans a batch of posts out.
+    pub(crate) async fn fan_out(&self, batch: Vec<Delivery>) -> Vec<Failed> {
+        let mut failed = Vec::new();
+        for turn in turns(jobs(&batch), self.config.fanout_posts.max(1)) {
+            let Err(problem) = self.fan_out_turn(&turn).await else { continue };
+            if let [job] = &turn[..] {
+                failed.push(Failed { id: job.delivery.id.clone(), problem });
+                continue;
+            }
+            // One may be at fault for all: each gets a turn of its own.
+            for job in turn.chunks(1) {
+                if let Err(problem) = self.fan_out_turn(job).await {
+                    failed.push(Failed { id: job[0].delivery.id.clone(), problem });
+                }
+            }
+        }
+        failed
+    }
+
+    async fn fan_out_turn(&self, jobs: &[Job<'_>]) -> Result<(), Problem> {
+        let table = &*self.parts.table;
+        let ids: Vec<UserId> = jobs.iter().map(|job| job.post.author_id).collect();
+        let authors = self.objects.authors(&*self.parts.peers, &ids).await?;
+        let mut turn = self.turns.take().await;
+        let facts = jobs.iter().flat_map(|job| {
+            let author = job.post.author_id;
+            [store::gone_key(job.post.post_id), store::left_key(author), store::count_key(author)]
+        });
+        let facts = store::get_all(table, &facts.collect::<Vec<_>>()).await?;
+        let mut plans = Vec::with_capacity(jobs.len());
+        for ((job, author), facts) in jobs.iter().zip(authors).zip(facts.chunks(3)) {
+            // Deleted before it arrived, or its author has left: nothing may come of it.
+            let (None, None, Some(author)) = (&facts[0], &facts[1], author) else { continue };
+            let followers = facts[2].as_ref().map_or(0, |item| item.count);
+            plans.push(self.plan(job, author, turn.next(), followers).await?);
+        }
+        let writes = plans.iter_mut().flat_map(|plan| std::mem::take(&mut plan.writes)).collect();
+        store::scatter_all(table, writes).await?;
+        let users: Vec<UserId> = plans.iter().flat_map(|plan| plan.users.iter().copied()).collect();
+        self.parts.feed.forget(&users).await?;
+        turn.show();
+        for plan in &plans {
+            self.tell(plan).await?;
+        }
+        drop(turn);
+        for plan in &plans {
+            if let Some(next) = plan.next {
+                self.go_on(FAN_OUT, plan.message, next).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn plan<'a>(
+        &self,
+        job: &Job<'a>,
+        author: Bytes,
+        arrival: u64,
+        followers: i64,
+    ) -> Result<Plan<'a>, Problem> {
+        let table = &*self.parts.table;
+        let Post { post_id, author_id, .. } = *job.post;
+        let first = job.after.is_none();
+        let big = first && followers > self.config.big_followers;
+        let (mut users, next) = if big {
+            (store::all_followers(table, author_id).await?, None)
+        } else {
+            store::followers(table, author_id, job.after, self.config.fanout_page).await?
+        };
+        if first {
+            users.insert(0, author_id);
+        }
+        let mut keys: Vec<Key> = if big {
+            vec![store::author_key(author_id, post_id), store::feed_key(author_id, post_id)]
+        } else {
+            users.iter().map(|user| store::feed_key(*user, post_id)).collect()
+        };
+        // A row that is there keeps its arrival, so that nobody is given the post again.
+        let there = store::present(table, &keys).await?;
+        let again = job.delivery.receives > 1;
+        let told = if big {
+            if again || !there[0] { users.clone() } else { Vec::new() }
+        } else {
+            let fresh = users.iter().zip(&there).filter(|(_, there)| again || !**there);
+            fresh.map(|(user, _)| *user).collect()
+        };
+        let mut there = there.into_iter();
+        keys.retain(|_| !there.next().unwrap_or(false));
+        let body = json(&RowBody { author_id, arrival, gone: false });
+        let put = |key| Scatter::Put { key, body: body.clone(), expires_at: None };
+        let writes: Vec<Scatter> = keys.into_iter().map(put).collect();
+        // Before the turn's rows: two posts of one author may share a turn, and each row is
+        // written once in it.
+        if big && get_one(table, store::big_key(author_id)).await?.is_none() {
+            let key = store::big_key(author_id);
+            table.scatter(vec![Scatter::Put { key, body: Bytes::new(), expires_at: None }]).await?;
+        }
+        Ok(Plan {
+            message: &job.delivery.message,
+            post: job.post,
+            author,
+            arrival,
+            writes,
+            users,
+            told,
+            next,
+        })
+    }
+
+    /// Sends the post's frame, rendered once for all of them.
+    async fn tell(&self, plan: &Plan<'_>) -> Result<(), Problem> {
+        let Post { post_id, author_id, created_at, .. } = *plan.post;
+        let post = self.objects.keep_post(plan.post);
+        let age = self.parts.clock.now().since(created_at);
+        let like_count = if age.as_secs() < COUNT_LAG_SECS {
+            0
+        } else {
+            let counts = self.objects.like_counts(&*self.parts.peers, &[post_id]).await?;
+            counts.first().copied().unwrap_or(0)
+        };
+        let entry = FeedEntry { post_id, author_id, arrival: plan.arrival };
+        let author = plan.author.clone();
+        let item = Item { entry, post, author, like_count, liked: false };
+        self.parts.sockets.send(&plan.told, live::entry(plan.arrival, &item)).await?;
+        let delay = self.parts.clock.now().since(created_at);
+        metrics::histogram!("timeline_update_delay_seconds").record(delay.as_secs_f64());
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! Follows: the projection of who follows whom, and what a follow brings into a feed or takes out.
+
+use kernel::event::Follow;
+use kernel::table::{Attempt, Condition, Item, Scatter, Write, retry};
+use kernel::{PostId, Problem, UserId};
+
+use crate::model::{Edge, Row};
+use crate::turn::Turn;
+use crate::{Timeline, store};
+
+/// The two rows of an edge; one that is off is a tombstone and expires.
+pub(crate) fn edge_writes(
+    follow: (UserId, UserId),
+    edge: Edge,
+    condition: Condition,
+    off_until: kernel::Time,
+) -> [Write; 2] {
+    let (follower, author) = follow;
+    let put = |key| {
+        let write = Write::put_json(key, &edge);
+        if edge.on { write } else { write.expiring(off_until) }
+    };
+    [
+        put(store::follower_key(author, follower)).when(condition),
+        put(store::following_key(follower, author)),
+    ]
+}
+
+/// The condition that an item has not changed since it was read.
+pub(crate) fn unchanged(item: Option<&Item>) -> Condition {
+    item.map_or(Condition::Absent, |item| Condition::Version(item.version))
+}
+
+impl Timeline {
+    /// Takes a change of an edge over, unless a newer one is known, and then what follows from it.
+    pub(crate) async fn follow_changed(&self, follow: &Follow, on: bool) -> Result<(), Problem> {
+        let Follow { follower_id, followee_id, version } = *follow;
+        if follower_id == followee_id {
+            return Ok(());
+        }
+        let edge = Edge { version, on };
+        if !retry(|| self.project(follower_id, followee_id, edge)).await? {
+            return Ok(());
+        }
+        if on {
+            self.back_fill(follower_id, followee_id).await
+        } else {
+            self.take_out(follower_id, followee_id).await
+        }
+    }
+
+    /// Whether the edge now stands as told. The same event again finds it so, and what follows is
+    /// done again: the first time may have ended half way.
+    async fn project(&self, follower: UserId, author: UserId, edge: Edge) -> Result<bool, Attempt> {
+        let table = &*self.parts.table;
+        let left = [store::left_key(follower), store::left_key(author)];
+        let [a, b] = left.clone();
+        let items = table.get(&[store::follower_key(author, follower), a, b]).await?;
+        if items[1..].iter().any(Option::is_some) {
+            return Ok(false);
+        }
+        let before: Option<Edge> = store::body(items[0].as_ref())?;
+        if let Some(before) = before
+            && before.version >= edge.version
+        {
+            return Ok(before == edge);
+        }
+        let off_until = self.parts.clock.now() + self.config.tombstones;
+        let condition = unchanged(items[0].as_ref());
+        let mut writes = edge_writes((follower, author), edge, condition, off_until).to_vec();
+        writes.extend(left.map(|key| Write::check(key, Condition::Absent)));
+        let delta = i64::from(edge.on) - i64::from(before.is_some_and(|before| before.on));
+        if delta != 0 {
+            writes.push(Write::add(store::count_key(author), delta));
+        }
+        table.commit(writes).await?;
+        Ok(true)
+    }
+
+    /// Brings the author's newest posts into the follower's feed. Posts written from now on come by
+    /// fan-out, for the projection says so already; posts written before are found here.
+    async fn back_fill(&self, user: UserId, author: UserId) -> Result<(), Problem> {
+        let table = &*self.parts.table;
+        let wanted = self.config.backfill_posts;
+        let mut posts = self.parts.peers.newest_posts(author, None, wanted + 1).await?;
+        if posts.len() > wanted {
+            posts.truncate(wanted);
+            if let Some(oldest) = posts.last() {
+                store::raise_mark(table, user, oldest.post_id).await?;
+            }
+        }
+        for post in &posts {
+            self.objects.keep_post(post);
+        }
+        let posts: Vec<PostId> = posts.iter().map(|post| post.post_id).collect();
+        let turn = self.turns.take().await;
+        if store::followed(table, user, &[author]).await?.contains(&author) {
+            self.put_old(&turn, user, author, &posts).await?;
+        }
+        self.parts.feed.forget(&[user]).await
+    }
+
+    /// Puts rows that have been there from the start, where there are none and the post lives.
+    pub(crate) async fn put_old(
+        &self,
+        _: &Turn<'_>,
+        user: UserId,
+        author_id: UserId,
+        posts: &[PostId],
+    ) -> Result<(), Problem> {
+        let table = &*self.parts.table;
+        let keys: Vec<_> = posts
+            .iter()
+            .flat_map(|post| [store::feed_key(user, *post), store::gone_key(*post)])
+            .collect();
+        let there = store::present(table, &keys).await?;
+        let absent = posts.iter().zip(there.chunks(2)).filter(|(_, there)| **there == [false; 2]);
+        let writes = absent.map(|(post, _)| {
+            let row = Row { post_id: *post, author_id, arrival: 0, gone: false };
+            store::put_row(store::feed_key(user, *post), &row, None)
+        });
+        Ok(store::scatter_all(table, writes.collect()).await?)
+    }
+
+    /// Takes the author's posts out of the feed of somebody who no longer follows.
+    async fn take_out(&self, user: UserId, author: UserId) -> Result<(), Problem> {
+        let table = &*self.parts.table;
+        // The projection hides them from every skeleton loaded from now on.
+        self.parts.feed.forget(&[user]).await?;
+        let _turn = self.turns.take().await;
+        if !store::followed(table, user, &[author]).await?.contains(&author) {
+            let rows = self.rows_of(user, author).await?;
+            let keys = rows.iter().map(|row| store::feed_key(user, row.post_id));
+            store::scatter_all(table, keys.map(Scatter::Delete).collect()).await?;
+        }
+        self.parts.feed.forget(&[user]).await
+    }
+
+    /// The rows of one author in somebody's feed.
+    pub(crate) async fn rows_of(&self, user: UserId, author: UserId) -> Result<Vec<Row>, Problem> {
+        let items = store::partition(&*self.parts.table, store::feed(user)).await?;
+        let rows = items.iter().map(store::row).collect::<Result<Vec<_>, _>>()?;
+        Ok(rows.into_iter().filter(|row| row.author_id == author).collect())
+    }
+}

@@ -1,0 +1,267 @@
+//! Reading a feed, in four steps: the skeleton says which entries, hydration brings what they
+//! show, the rules have the last word on what may be shown, and presentation writes it down.
+
+use bytes::Bytes;
+use kernel::feed::FeedEntry;
+use kernel::page::Direction;
+use kernel::peers::Peers;
+use kernel::{Limit, PostId, Problem, UserId};
+
+use crate::Timeline;
+use crate::model::Place;
+use crate::objects::Objects;
+
+/// A page as it is answered.
+pub(crate) struct Answer {
+    /// The JSON.
+    pub(crate) body: Bytes,
+    /// Whether every entry came from the cached skeleton.
+    pub(crate) hit: bool,
+}
+
+/// What other services know of some entries, in their order.
+pub(crate) struct Hydrated {
+    posts: Vec<Option<Bytes>>,
+    authors: Vec<Option<Bytes>>,
+    like_counts: Vec<u64>,
+    liked: Vec<bool>,
+    exist: Vec<bool>,
+}
+
+/// One entry that may be shown.
+pub(crate) struct Item {
+    pub(crate) entry: FeedEntry,
+    pub(crate) post: Bytes,
+    pub(crate) author: Bytes,
+    pub(crate) like_count: u64,
+    pub(crate) liked: bool,
+}
+
+/// Asks for everything that the entries show, in parallel. Shared objects come from the caches;
+/// whether a post exists and is liked by the viewer is always asked anew.
+pub(crate) async fn hydrate(
+    objects: &Objects,
+    peers: &dyn Peers,
+    viewer: UserId,
+    entries: &[FeedEntry],
+) -> Result<Hydrated, Problem> {
+    let ids: Vec<PostId> = entries.iter().map(|entry| entry.post_id).collect();
+    let writers: Vec<UserId> = entries.iter().map(|entry| entry.author_id).collect();
+    let (posts, authors, like_counts, liked, exist) = tokio::try_join!(
+        objects.posts(peers, &ids),
+        objects.authors(peers, &writers),
+        objects.like_counts(peers, &ids),
+        peers.liked(viewer, &ids),
+        peers.posts_exist(&ids),
+    )?;
+    Ok(Hydrated { posts, authors, like_counts, liked, exist })
+}
+
+/// Drops what may not be shown: deleted posts, and posts of people who are gone. What the viewer
+/// does not follow any more was dropped with the skeleton.
+pub(crate) fn rules(entries: &[FeedEntry], hydrated: Hydrated) -> Vec<Item> {
+    let Hydrated { posts, authors, like_counts, liked, exist } = hydrated;
+    let objects = posts.into_iter().zip(authors);
+    let facts = like_counts.into_iter().zip(liked).zip(exist);
+    let all = entries.iter().zip(objects).zip(facts);
+    let shown = all.filter_map(|((entry, (post, author)), ((like_count, liked), exists))| {
+        let (post, author) = (post?, author?);
+        exists.then_some(Item { entry: *entry, post, author, like_count, liked })
+    });
+    shown.collect()
+}
+
+/// Writes one item as JSON.
+pub(crate) fn present_item(body: &mut Vec<u8>, item: &Item) {
+    body.extend_from_slice(b"{\"post\":");
+    body.extend_from_slice(&item.post);
+    body.extend_from_slice(b",\"author\":");
+    body.extend_from_slice(&item.author);
+    body.extend_from_slice(b",\"likeCount\":");
+    number(body, item.like_count);
+    let liked: &[u8] = if item.liked { b",\"liked\":true}" } else { b",\"liked\":false}" };
+    body.extend_from_slice(liked);
+}
+
+fn number(body: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        at -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    body.extend_from_slice(&digits[at..]);
+}
+
+/// Writes a page as JSON.
+fn present(items: &[Item], next: Option<&str>, prev: Option<&str>) -> Bytes {
+    let size: usize = items.iter().map(|item| item.post.len() + item.author.len() + 80).sum();
+    let mut body = Vec::with_capacity(size + 256);
+    body.extend_from_slice(b"{\"items\":[");
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            body.push(b',');
+        }
+        present_item(&mut body, item);
+    }
+    body.extend_from_slice(b"],\"nextCursor\":");
+    cursor(&mut body, next);
+    body.extend_from_slice(b",\"prevCursor\":");
+    cursor(&mut body, prev);
+    body.push(b'}');
+    Bytes::from(body)
+}
+
+fn cursor(body: &mut Vec<u8>, cursor: Option<&str>) {
+    match cursor {
+        Some(text) => {
+            body.push(b'"');
+            body.extend_from_slice(text.as_bytes());
+            body.push(b'"');
+        }
+        None => body.extend_from_slice(b"null"),
+    }
+}
+
+impl Timeline {
+    /// One page of the viewer's feed.
+    pub(crate) async fn page(
+        &self,
+        viewer: UserId,
+        limit: Limit,
+        cursor: Option<&str>,
+    ) -> Result<Answer, Problem> {
+        match cursor.map(Place::parse).transpose()? {
+            None => self.older_page(viewer, limit.get(), None).await,
+            Some((Direction::Older, place)) => {
+                self.older_page(viewer, limit.get(), Some(place)).await
+            }
+            Some((Direction::Newer, place)) => {
+                Box::pin(self.newer_page(viewer, limit.get(), place)).await
+            }
+        }
+    }
+
+    /// Hydrates entries and keeps what may be shown.
+    pub(crate) async fn items(
+        &self,
+        viewer: UserId,
+        entries: &[FeedEntry],
+    ) -> Result<Vec<Item>, Problem> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let hydrated = hydrate(&self.objects, &*self.parts.peers, viewer, entries).await?;
+        Ok(rules(entries, hydrated))
+    }
+
+    async fn older_page(
+        &self,
+        viewer: UserId,
+        limit: usize,
+        from: Option<Place>,
+    ) -> Result<Answer, Problem> {
+        let cached = self.skeleton(viewer).await?;
+        let newest = &cached.skeleton.entries;
+        let seen = from.map_or_else(
+            || newest.iter().map(|entry| entry.arrival).max().unwrap_or(0),
+            |place| place.seen,
+        );
+        let start = from.map_or(0, |place| newest.partition_point(|e| e.post_id >= place.post));
+        let mut candidates: Vec<FeedEntry> =
+            newest[start..].iter().filter(|entry| entry.arrival <= seen).copied().collect();
+        let (mut hit, mut exhausted) = (cached.hit, cached.skeleton.exhausted);
+        // Everything from here on has been looked at or is among the candidates.
+        let mut below = from.map(|place| place.post);
+        if let Some(last) = newest.last() {
+            below = Some(below.map_or(last.post_id, |below| below.min(last.post_id)));
+        }
+        let (mut items, mut at) = (Vec::with_capacity(limit), 0);
+        while items.len() < limit {
+            if at == candidates.len() {
+                if exhausted {
+                    break;
+                }
+                hit = false;
+                let deeper =
+                    Box::pin(self.deeper(viewer, below, seen, limit - items.len())).await?;
+                (candidates, at) = (deeper.entries, 0);
+                (below, exhausted) = (deeper.below, deeper.exhausted);
+                continue;
+            }
+            let end = candidates.len().min(at + limit - items.len());
+            items.extend(self.items(viewer, &candidates[at..end]).await?);
+            at = end;
+        }
+        let last = candidates[..at].last().map(|entry| entry.post_id).or(below);
+        let more = at < candidates.len() || !exhausted;
+        let next = last.filter(|_| more).map(|post| Place { post, seen }.older());
+        let prev = items.first().map(|item| Place { post: item.entry.post_id, seen }.newer());
+        Ok(Answer { body: present(&items, next.as_deref(), prev.as_deref()), hit })
+    }
+
+    async fn newer_page(
+        &self,
+        viewer: UserId,
+        limit: usize,
+        from: Place,
+    ) -> Result<Answer, Problem> {
+        let scan = crate::store::scan(&*self.parts.table, viewer).await?;
+        let (mut place, mut items) = (from, Vec::with_capacity(limit));
+        while items.len() < limit {
+            let steps = self.newer_steps(viewer, &scan, place, limit - items.len()).await?;
+            let Some(last) = steps.last() else { break };
+            place = last.after;
+            let entries: Vec<_> = steps.iter().map(|step| step.entry).collect();
+            items.extend(self.items(viewer, &entries).await?);
+        }
+        items.sort_by_key(|item| std::cmp::Reverse(item.entry.post_id));
+        let (next, prev) = match items.last() {
+            Some(last) => (Place { post: last.entry.post_id, seen: place.seen }, place),
+            // What is older begins with the place itself.
+            None => {
+                let post = PostId(ulid::Ulid(from.post.0.0.saturating_add(1)));
+                (Place { post, ..from }, from)
+            }
+        };
+        let (next, prev) = (next.older(), prev.newer());
+        Ok(Answer { body: present(&items, Some(&next), Some(&prev)), hit: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_the_json_that_serde_would_write() {
+        let entry =
+            FeedEntry { post_id: PostId(1.into()), author_id: UserId(2.into()), arrival: 3 };
+        let item = |like_count, liked| Item {
+            entry,
+            post: Bytes::from_static(b"{\"text\":\"a\"}"),
+            author: Bytes::from_static(b"{}"),
+            like_count,
+            liked,
+        };
+        let body = present(&[item(0, false), item(u64::MAX, true)], None, Some("c"));
+        let read: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        let written = serde_json::json!({
+            "items": [
+                {"post": {"text": "a"}, "author": {}, "likeCount": 0, "liked": false},
+                {"post": {"text": "a"}, "author": {}, "likeCount": u64::MAX, "liked": true},
+            ],
+            "nextCursor": null,
+            "prevCursor": "c",
+        });
+        assert_eq!(read, written);
+        assert_eq!(
+            present(&[], None, None),
+            "{\"items\":[],\"nextCursor\":null,\"prevCursor\":null}"
+        );
+    }
+}

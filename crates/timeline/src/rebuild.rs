@@ -1,0 +1,98 @@
+//! A feed made anew from the other services: what `mini-sns verify --repair` does.
+
+use std::collections::HashSet;
+
+use kernel::table::{Attempt, Scatter, Write, get_one, retry};
+use kernel::{PostId, Problem, UserId};
+
+use crate::follow::{edge_writes, unchanged};
+use crate::model::Edge;
+use crate::{Timeline, store};
+
+/// Users on a page of a peer's answer.
+const USERS_MAX: usize = 1000;
+/// Ids that one call of a peer takes.
+const IDS_MAX: usize = 100;
+
+impl Timeline {
+    /// Makes the person's edges equal what the social service says, takes out of the feed what
+    /// does not belong there, and brings in the newest posts of everybody followed. Repeatable.
+    pub async fn rebuild(&self, user: UserId) -> Result<(), Problem> {
+        let table = &*self.parts.table;
+        let follows = self.follows(user).await?;
+        let projected: HashSet<_> = store::all_following(table, user).await?.into_iter().collect();
+        for author in follows.symmetric_difference(&projected) {
+            let on = follows.contains(author);
+            retry(|| self.set_edge(user, *author, on)).await?;
+        }
+        let wanted = self.config.backfill_posts;
+        let mut newest: Vec<(UserId, Vec<PostId>)> = Vec::new();
+        for author in follows.iter().copied().chain([user]) {
+            let posts = self.parts.peers.newest_posts(author, None, wanted + 1).await?;
+            let mut posts: Vec<_> = posts.iter().map(|post| post.post_id).collect();
+            if posts.len() > wanted {
+                posts.truncate(wanted);
+                if let Some(oldest) = posts.last() {
+                    store::raise_mark(table, user, *oldest).await?;
+                }
+            }
+            newest.push((author, posts));
+        }
+        let turn = self.turns.take().await;
+        self.take_out_strangers(user, &follows).await?;
+        for (author, posts) in newest {
+            self.put_old(&turn, user, author, &posts).await?;
+        }
+        self.parts.feed.forget(&[user]).await
+    }
+
+    async fn follows(&self, user: UserId) -> Result<HashSet<UserId>, Problem> {
+        let (mut all, mut after) = (HashSet::new(), None);
+        loop {
+            let page = self.parts.peers.following(user, after, USERS_MAX).await?;
+            all.extend(page.users);
+            let Some(next) = page.next else { return Ok(all) };
+            after = Some(next);
+        }
+    }
+
+    /// Sets an edge without an event: it keeps its version, so that the next event counts.
+    async fn set_edge(&self, user: UserId, author: UserId, on: bool) -> Result<(), Attempt> {
+        let table = &*self.parts.table;
+        let item = get_one(table, store::follower_key(author, user)).await?;
+        let before: Option<Edge> = store::body(item.as_ref())?;
+        let version = before.map_or(0, |before| before.version);
+        let off_until = self.parts.clock.now() + self.config.tombstones;
+        let edge = Edge { version, on };
+        let condition = unchanged(item.as_ref());
+        let mut writes = edge_writes((user, author), edge, condition, off_until).to_vec();
+        let delta = i64::from(on) - i64::from(before.is_some_and(|before| before.on));
+        if delta != 0 {
+            writes.push(Write::add(store::count_key(author), delta));
+        }
+        Ok(table.commit(writes).await?)
+    }
+
+    /// Drops rows of authors who are not followed and of posts that do not exist.
+    async fn take_out_strangers(
+        &self,
+        user: UserId,
+        follows: &HashSet<UserId>,
+    ) -> Result<(), Problem> {
+        let table = &*self.parts.table;
+        let items = store::partition(table, store::feed(user)).await?;
+        let mut rows = items.iter().map(store::row).collect::<Result<Vec<_>, _>>()?;
+        rows.retain(|row| !row.gone);
+        let mut out = Vec::new();
+        for chunk in rows.chunks(IDS_MAX) {
+            let ids: Vec<_> = chunk.iter().map(|row| row.post_id).collect();
+            let exist = self.parts.peers.posts_exist(&ids).await?;
+            let stays = |author| author == user || follows.contains(&author);
+            let strangers =
+                chunk.iter().zip(exist).filter(|(row, exists)| !exists || !stays(row.author_id));
+            let key = |row: &crate::model::Row| store::feed_key(user, row.post_id);
+            out.extend(strangers.map(|(row, _)| Scatter::Delete(key(row))));
+        }
+        Ok(store::scatter_all(table, out).await?)
+    }
+}

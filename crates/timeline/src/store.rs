@@ -1,0 +1,304 @@
+//! The timeline's rows in its table.
+
+use std::collections::HashSet;
+
+use kernel::table::{
+    Attempt, Condition, GET_KEYS_MAX, Item, Key, QUERY_ITEMS_MAX, Query, SCATTER_WRITES_MAX,
+    Scatter, Table, TableError, Write, get_one, json, retry,
+};
+use kernel::{PostId, Problem, Time, UserId};
+use serde::de::DeserializeOwned;
+
+use crate::model::{Edge, Row, RowBody, merge};
+
+const BIG: &str = "big";
+
+pub(crate) fn heartbeat_key() -> Key {
+    Key::new("heartbeat", "")
+}
+
+pub(crate) fn feed(user: UserId) -> String {
+    format!("feed#{user}")
+}
+
+pub(crate) fn author(author: UserId) -> String {
+    format!("author#{author}")
+}
+
+pub(crate) fn feed_key(user: UserId, post: PostId) -> Key {
+    Key::new(feed(user), post.to_string())
+}
+
+pub(crate) fn author_key(of: UserId, post: PostId) -> Key {
+    Key::new(author(of), post.to_string())
+}
+
+pub(crate) fn big_key(author: UserId) -> Key {
+    Key::new(BIG, author.to_string())
+}
+
+pub(crate) fn mark_key(user: UserId) -> Key {
+    Key::new(format!("mark#{user}"), "")
+}
+
+/// The edge from its end at the author.
+pub(crate) fn follower_key(author: UserId, user: UserId) -> Key {
+    Key::new(format!("follower#{author}"), user.to_string())
+}
+
+/// The edge from its end at the follower.
+pub(crate) fn following_key(user: UserId, author: UserId) -> Key {
+    Key::new(format!("following#{user}"), author.to_string())
+}
+
+pub(crate) fn count_key(author: UserId) -> Key {
+    Key::new(format!("followers#{author}"), "")
+}
+
+pub(crate) fn gone_key(post: PostId) -> Key {
+    Key::new(format!("gone#{post}"), "")
+}
+
+pub(crate) fn left_key(user: UserId) -> Key {
+    Key::new(format!("left#{user}"), "")
+}
+
+/// A row as it is written; one that is gone expires.
+pub(crate) fn put_row(key: Key, row: &Row, expires_at: Option<Time>) -> Scatter {
+    let body = RowBody { author_id: row.author_id, arrival: row.arrival, gone: row.gone };
+    Scatter::Put { key, body: json(&body), expires_at }
+}
+
+/// The id that is a key's sort part.
+pub(crate) fn sort_id<T: std::str::FromStr>(key: &Key) -> Result<T, TableError> {
+    let malformed = |_| TableError::Malformed(format!("the sort key of {key:?} is not an id"));
+    key.sort.parse().map_err(malformed)
+}
+
+/// Reads a row of a feed or of an author.
+pub(crate) fn row(item: &Item) -> Result<Row, TableError> {
+    let RowBody { author_id, arrival, gone } = item.json()?;
+    Ok(Row { post_id: sort_id(&item.key)?, author_id, arrival, gone })
+}
+
+/// The items at any number of keys.
+pub(crate) async fn get_all(
+    table: &dyn Table,
+    keys: &[Key],
+) -> Result<Vec<Option<Item>>, TableError> {
+    let mut items = Vec::with_capacity(keys.len());
+    for chunk in keys.chunks(GET_KEYS_MAX) {
+        items.extend(table.get(chunk).await?);
+    }
+    Ok(items)
+}
+
+/// Any number of plain writes.
+pub(crate) async fn scatter_all(
+    table: &dyn Table,
+    mut writes: Vec<Scatter>,
+) -> Result<(), TableError> {
+    while !writes.is_empty() {
+        let rest = writes.split_off(writes.len().min(SCATTER_WRITES_MAX));
+        table.scatter(std::mem::replace(&mut writes, rest)).await?;
+    }
+    Ok(())
+}
+
+/// Every item of a partition.
+pub(crate) async fn partition(
+    table: &dyn Table,
+    name: impl Into<String>,
+) -> Result<Vec<Item>, TableError> {
+    let mut query = Query::all(name, QUERY_ITEMS_MAX);
+    let mut all = Vec::new();
+    loop {
+        let found = table.query(query.clone()).await?;
+        all.extend(found.items);
+        let Some(next) = found.next else { return Ok(all) };
+        query = query.above(next);
+    }
+}
+
+/// Whether each key has an item.
+pub(crate) async fn present(table: &dyn Table, keys: &[Key]) -> Result<Vec<bool>, TableError> {
+    Ok(get_all(table, keys).await?.iter().map(Option::is_some).collect())
+}
+
+/// Up to which post the feed is complete; none when it is so to its end.
+pub(crate) async fn mark(table: &dyn Table, user: UserId) -> Result<Option<PostId>, TableError> {
+    get_one(table, mark_key(user)).await?.map(|item| item.json()).transpose()
+}
+
+/// Lets the feed be complete from `post` on only, unless it already was from a newer one.
+pub(crate) async fn raise_mark(
+    table: &dyn Table,
+    user: UserId,
+    post: PostId,
+) -> Result<(), Problem> {
+    retry(|| async {
+        let item = get_one(table, mark_key(user)).await?;
+        let condition = item.as_ref().map_or(Condition::Absent, |i| Condition::Version(i.version));
+        let before = item.map(|item| item.json::<PostId>()).transpose()?;
+        if before.is_none_or(|before| before < post) {
+            let write = Write::put_json(mark_key(user), &post).when(condition);
+            table.commit(vec![write]).await?;
+        }
+        Ok::<_, Attempt>(())
+    })
+    .await
+}
+
+/// Those of `authors` that `user` follows, by this service's own projection; the user too.
+pub(crate) async fn followed(
+    table: &dyn Table,
+    user: UserId,
+    authors: &[UserId],
+) -> Result<HashSet<UserId>, TableError> {
+    let keys: Vec<_> = authors.iter().map(|author| following_key(user, *author)).collect();
+    let edges = get_all(table, &keys).await?;
+    let mut followed = HashSet::from([user]);
+    for (author, edge) in authors.iter().zip(edges) {
+        if edge.map(|edge| edge.json::<Edge>()).transpose()?.is_some_and(|edge| edge.on) {
+            followed.insert(*author);
+        }
+    }
+    Ok(followed)
+}
+
+/// The authors above the threshold that `user` follows.
+pub(crate) async fn big_followed(
+    table: &dyn Table,
+    user: UserId,
+) -> Result<Vec<UserId>, TableError> {
+    let items = partition(table, BIG).await?;
+    if items.is_empty() {
+        return Ok(Vec::new());
+    }
+    let big = items.iter().map(|item| sort_id(&item.key));
+    let big: Vec<UserId> = big.collect::<Result<_, _>>()?;
+    let followed = followed(table, user, &big).await?;
+    Ok(big.into_iter().filter(|author| *author != user && followed.contains(author)).collect())
+}
+
+/// A page of one end's edges that are on, by id above `after`, and where to go on.
+pub(crate) async fn edges(
+    table: &dyn Table,
+    partition: String,
+    after: Option<UserId>,
+    limit: usize,
+) -> Result<(Vec<UserId>, Option<UserId>), TableError> {
+    let mut query = Query::all(partition, limit);
+    if let Some(after) = after {
+        query = query.above(after.to_string());
+    }
+    let found = table.query(query).await?;
+    let mut users = Vec::with_capacity(found.items.len());
+    for item in &found.items {
+        if item.json::<Edge>()?.on {
+            users.push(sort_id(&item.key)?);
+        }
+    }
+    let next = found.next.and_then(|next| next.parse().ok());
+    Ok((users, next))
+}
+
+/// Every edge of one end that is on.
+async fn all_edges(table: &dyn Table, partition: &str) -> Result<Vec<UserId>, TableError> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let (users, next) = edges(table, partition.to_owned(), after, QUERY_ITEMS_MAX).await?;
+        all.extend(users);
+        let Some(next) = next else { return Ok(all) };
+        after = Some(next);
+    }
+}
+
+/// A page of an author's followers.
+pub(crate) async fn followers(
+    table: &dyn Table,
+    author: UserId,
+    after: Option<UserId>,
+    limit: usize,
+) -> Result<(Vec<UserId>, Option<UserId>), TableError> {
+    edges(table, format!("follower#{author}"), after, limit).await
+}
+
+/// Everybody who follows `author`.
+pub(crate) async fn all_followers(
+    table: &dyn Table,
+    author: UserId,
+) -> Result<Vec<UserId>, TableError> {
+    all_edges(table, &format!("follower#{author}")).await
+}
+
+/// Everybody whom `user` follows.
+pub(crate) async fn all_following(
+    table: &dyn Table,
+    user: UserId,
+) -> Result<Vec<UserId>, TableError> {
+    all_edges(table, &format!("following#{user}")).await
+}
+
+/// The newest rows of a feed and of big authors below `before`, and whether there are no more.
+pub(crate) async fn rows_below(
+    table: &dyn Table,
+    user: UserId,
+    big: &[UserId],
+    before: Option<PostId>,
+    limit: usize,
+) -> Result<(Vec<Row>, bool), TableError> {
+    let sources = std::iter::once(feed(user)).chain(big.iter().map(|a| author(*a)));
+    let (mut lists, mut known_from) = (Vec::with_capacity(1 + big.len()), None);
+    for source in sources {
+        let mut query = Query::all(source, limit).descending();
+        if let Some(before) = before {
+            query = query.below(before.to_string());
+        }
+        let found = table.query(query).await?;
+        let rows = found.items.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+        if found.next.is_some() {
+            // Below its last row this source may hold more, so the others must wait there.
+            known_from = known_from.max(rows.last().map(|row| row.post_id));
+        }
+        lists.push(rows);
+    }
+    let mut rows = merge(lists);
+    rows.retain(|row| known_from.is_none_or(|from| row.post_id >= from));
+    Ok((rows, known_from.is_none()))
+}
+
+/// Everything that a feed's table rows say.
+pub(crate) struct Scan {
+    /// The rows of those the user follows, newest first.
+    pub(crate) rows: Vec<Row>,
+    /// Below this post rows may be missing.
+    pub(crate) floor: Option<PostId>,
+}
+
+/// Reads a whole feed; of big authors their newest rows.
+pub(crate) async fn scan(table: &dyn Table, user: UserId) -> Result<Scan, TableError> {
+    let mut floor = mark(table, user).await?;
+    let items = partition(table, feed(user)).await?;
+    let mut lists = vec![items.iter().map(row).collect::<Result<Vec<_>, _>>()?];
+    for big in big_followed(table, user).await? {
+        let query = Query::all(author(big), QUERY_ITEMS_MAX).descending();
+        let found = table.query(query).await?;
+        let rows = found.items.iter().map(row).collect::<Result<Vec<_>, _>>()?;
+        if found.next.is_some() {
+            floor = floor.max(rows.last().map(|row| row.post_id));
+        }
+        lists.push(rows);
+    }
+    let mut rows = merge(lists);
+    let authors: HashSet<_> = rows.iter().map(|row| row.author_id).collect();
+    let authors: Vec<_> = authors.into_iter().collect();
+    let followed = followed(table, user, &authors).await?;
+    rows.retain(|row| row.gone || followed.contains(&row.author_id));
+    Ok(Scan { rows, floor })
+}
+
+/// An item's body, where there is an item.
+pub(crate) fn body<T: DeserializeOwned>(item: Option<&Item>) -> Result<Option<T>, TableError> {
+    item.map(Item::json).transpose()
+}
