@@ -4,11 +4,13 @@
 
 pub mod bus;
 pub mod clock;
+pub mod faulty;
 pub mod feed;
 pub mod identity;
 pub mod limiter;
 pub mod oracle;
 pub mod sockets;
+pub mod table;
 
 pub use clock::{SeededIds, TestClock};
 pub use oracle::Oracle;

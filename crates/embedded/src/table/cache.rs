@@ -18,19 +18,50 @@ const ENTRY_BYTES_ASSUMED: u64 = 512;
 /// A row, or the knowledge that there is none.
 type Known = Option<Row>;
 
+/// What the cache holds of a key.
+#[derive(Clone)]
+enum Entry {
+    Settled(Known),
+    /// A batch is being written: readers ask the engine, which changes over in one step, so that
+    /// nobody sees the new row and then, from here, the old one.
+    Changing,
+}
+
+impl Entry {
+    fn settled(self) -> Option<Known> {
+        match self {
+            Self::Settled(known) => Some(known),
+            Self::Changing => None,
+        }
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct Bytes;
 
-impl Weighter<Key, Known> for Bytes {
-    fn weight(&self, key: &Key, known: &Known) -> u64 {
-        let body_len = known.as_ref().map_or(0, |row| row.body.len());
+impl Weighter<Key, Entry> for Bytes {
+    fn weight(&self, key: &Key, entry: &Entry) -> u64 {
+        let body_len = match entry {
+            Entry::Settled(Some(row)) => row.body.len(),
+            Entry::Settled(None) | Entry::Changing => 0,
+        };
         let bytes = ENTRY_OVERHEAD_BYTES + key.partition.len() + key.sort.len() + body_len;
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 }
 
-type Guard<'a> =
-    PlaceholderGuard<'a, Key, Known, Bytes, DefaultHashBuilder, DefaultLifecycle<Key, Known>>;
+type Placeholder<'a> =
+    PlaceholderGuard<'a, Key, Entry, Bytes, DefaultHashBuilder, DefaultLifecycle<Key, Entry>>;
+
+/// The right to remember a row that is being loaded.
+pub(super) struct Guard<'a>(Placeholder<'a>);
+
+impl Guard<'_> {
+    /// Remembers what was loaded, unless a batch changed it meanwhile. Says whether it did.
+    pub(super) fn remember(self, known: Known) -> bool {
+        self.0.insert(Entry::Settled(known)).is_ok()
+    }
+}
 
 /// What a reader has to do.
 pub(super) enum Lookup<'a> {
@@ -38,12 +69,12 @@ pub(super) enum Lookup<'a> {
     Known(Known),
     /// Load the row and remember it.
     Load(Guard<'a>),
-    /// Load the row; another reader is about to remember it.
+    /// Load the row; another reader is about to remember it, or a batch is about to change it.
     LoadOnly,
 }
 
 pub(super) struct RowCache {
-    cache: Cache<Key, Known, Bytes>,
+    cache: Cache<Key, Entry, Bytes>,
     entry_bytes_max: u64,
 }
 
@@ -57,29 +88,42 @@ impl RowCache {
 
     /// The row without waiting for anybody.
     pub(super) fn get(&self, key: &Key) -> Option<Known> {
-        self.cache.get(key)
+        self.cache.get(key)?.settled()
     }
 
     /// The row as the committer looks for it, which says nothing about its use.
     pub(super) fn peek(&self, key: &Key) -> Option<Known> {
-        self.cache.peek(key)
+        self.cache.peek(key)?.settled()
     }
 
     /// The row, or the right to remember it. Never waits: readers run on the async workers.
     pub(super) fn look_up(&self, key: &Key) -> Lookup<'_> {
         match self.cache.get_value_or_guard(key, Some(std::time::Duration::ZERO)) {
-            GuardResult::Value(known) => Lookup::Known(known),
-            GuardResult::Guard(guard) => Lookup::Load(guard),
-            GuardResult::Timeout => Lookup::LoadOnly,
+            GuardResult::Value(Entry::Settled(known)) => Lookup::Known(known),
+            GuardResult::Guard(guard) => Lookup::Load(Guard(guard)),
+            GuardResult::Value(Entry::Changing) | GuardResult::Timeout => Lookup::LoadOnly,
+        }
+    }
+
+    /// A batch is about to change `key`. What readers seldom ask for takes no place for it.
+    pub(super) fn begin(&self, key: &Key, keep: bool) {
+        if keep || self.cache.contains_key(key) {
+            self.insert(key.clone(), Entry::Changing);
+        } else {
+            self.cache.remove(key);
         }
     }
 
     /// Takes over what a batch left at `key`.
     pub(super) fn put(&self, key: Key, known: Known) {
-        if Bytes.weight(&key, &known) > self.entry_bytes_max {
+        self.insert(key, Entry::Settled(known));
+    }
+
+    fn insert(&self, key: Key, entry: Entry) {
+        if Bytes.weight(&key, &entry) > self.entry_bytes_max {
             self.cache.remove(&key);
         } else {
-            self.cache.insert(key, known);
+            self.cache.insert(key, entry);
         }
     }
 
@@ -117,13 +161,13 @@ mod tests {
         for change in [row(b"new"), None, row(&HEAVY)] {
             let old = guard(&cache, &key);
             cache.put(key.clone(), change.clone());
-            assert!(old.insert(row(b"old")).is_err(), "the guard still stored after {change:?}");
+            assert!(!old.remember(row(b"old")), "the guard still stored after {change:?}");
             assert_ne!(cache.get(&key), Some(row(b"old")));
             cache.forget(&key);
         }
         let old = guard(&cache, &key);
         cache.forget(&key);
-        assert!(old.insert(row(b"old")).is_err());
+        assert!(!old.remember(row(b"old")));
         assert_eq!(cache.get(&key), None);
     }
 
@@ -133,7 +177,24 @@ mod tests {
         let key = Key::new("p", "s");
         let first = guard(&cache, &key);
         assert!(matches!(cache.look_up(&key), Lookup::LoadOnly));
-        assert!(first.insert(row(b"value")).is_ok());
+        assert!(first.remember(row(b"value")));
         assert_eq!(cache.get(&key), Some(row(b"value")));
+    }
+
+    #[test]
+    fn while_a_batch_is_written_readers_ask_the_engine() {
+        let cache = RowCache::new(64 * 1024);
+        let key = Key::new("p", "s");
+        cache.put(key.clone(), row(b"old"));
+        for keep in [true, false] {
+            cache.begin(&key, keep);
+            assert_eq!(cache.get(&key), None);
+            assert_eq!(cache.peek(&key), None);
+            assert!(matches!(cache.look_up(&key), Lookup::LoadOnly));
+            cache.put(key.clone(), row(b"new"));
+            assert_eq!(cache.get(&key), Some(row(b"new")));
+        }
+        cache.begin(&Key::new("p", "other"), false);
+        assert!(matches!(cache.look_up(&Key::new("p", "other")), Lookup::Load(_)));
     }
 }

@@ -84,6 +84,7 @@ impl Committer {
         let chunks: Vec<_> = work.chunks.into_iter().map(|job| stage.scatter(job)).collect();
         let Stage { changes, events, to_cache, .. } = stage;
         let rows = changes.len();
+        changes.keys().for_each(|key| shared.cache.begin(key, to_cache.contains(key)));
         let written = self.write(&engine, &changes);
         drop(engine);
         if written.is_ok() {

@@ -16,6 +16,8 @@ const FORMAT: u32 = 1;
 const FORMAT_WORDS: &str = "mini-sns table ";
 /// The file that the engine writes last when it makes a database.
 const ENGINE_MARKER: &str = "version";
+/// The engine's list of keyspaces, and our one keyspace.
+const ENGINE_DIRECTORIES: usize = 2;
 
 /// Why a store cannot be opened. The data is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +101,29 @@ impl Directory {
             this.clear_unfinished()?;
         }
         Ok(this)
+    }
+
+    /// Checks that the engine's own directories are there. It deletes what it cannot relate to the
+    /// rest, so it must not see a half of itself.
+    pub(super) fn check_whole(&self) -> Result<(), OpenError> {
+        if self.last_position()? == 0 {
+            return Ok(());
+        }
+        let failed = |source| {
+            let what = "listing the engine's directories";
+            OpenError::Io { dir: self.path.clone(), what, source }
+        };
+        let keyspaces = self.engine().join("keyspaces");
+        let mut whole = 0;
+        if exists(&keyspaces)? {
+            for entry in std::fs::read_dir(&keyspaces).map_err(failed)? {
+                whole += usize::from(exists(&entry.map_err(failed)?.path().join("current"))?);
+            }
+        }
+        if whole < ENGINE_DIRECTORIES {
+            return Err(damaged(&self.path, "a part of its engine directory is missing"));
+        }
+        Ok(())
     }
 
     /// Where the engine lives.

@@ -32,6 +32,7 @@ impl Engine {
     /// gives the number of its last batch.
     pub(super) fn open(directory: &Directory, options: &Options) -> Result<(Self, u64), OpenError> {
         let path = &directory.path;
+        directory.check_whole()?;
         // The engine has assertions about what it finds on disk.
         let opened = catch_unwind(AssertUnwindSafe(|| start(&directory.engine(), options)));
         let engine = match opened {

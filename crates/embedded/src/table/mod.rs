@@ -121,8 +121,7 @@ impl Shared {
             Lookup::LoadOnly => engine.load(key),
             Lookup::Load(guard) => {
                 let row = engine.load(key)?;
-                // Refused when a batch changed the row meanwhile: the batch's row is there now.
-                let _ = guard.insert(row.clone());
+                guard.remember(row.clone());
                 Ok(row)
             }
         })

@@ -1,0 +1,164 @@
+//! The embedded table when its process is killed or its disk fails.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use conformance::TestClock;
+use embedded::table::{Options, Store};
+use kernel::audit::Snapshot;
+use kernel::table::{Condition, Key, Query, Scatter, Table, TableError, Write, get_one};
+
+/// Names the directory to the child; without it, the child's test has nothing to do.
+const CHILD_DIR: &str = "MINI_SNS_TABLE_CRASH_DIR";
+const CHILD_FIRST: &str = "MINI_SNS_TABLE_CRASH_FIRST";
+const WRITERS: usize = 8;
+
+fn open(dir: &Path) -> Store {
+    let options = Options { memtable_bytes: 256 * 1024, ..Options::default() };
+    Store::open(dir, options, TestClock::new()).unwrap()
+}
+
+fn pair(n: u64) -> (Key, Key) {
+    (Key::new("left", format!("{n:08}")), Key::new("right", format!("{n:08}")))
+}
+
+/// Runs in a child process: writes until it is killed, and says what was answered. The output goes
+/// through the harness's `--nocapture`, so a line is whole once it is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn child_writes_until_it_is_killed() {
+    let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
+    let first: u64 = std::env::var(CHILD_FIRST).unwrap().parse().unwrap();
+    let store = Arc::new(open(Path::new(&dir)));
+    let mut tasks = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS as u64 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move {
+            for n in (first + writer..).step_by(WRITERS) {
+                let (left, right) = pair(n);
+                let body = "x".repeat(200 + usize::try_from(n % 1000).unwrap());
+                let writes = vec![
+                    Write::put(left, body.clone()).when(Condition::Absent),
+                    Write::put(right, body),
+                    Write::add(Key::new("count", ""), 1),
+                ];
+                store.commit(writes).await.unwrap();
+                say(&format!("wrote {n}"));
+                if n % 16 == 0 {
+                    let row = |row| Scatter::Put {
+                        key: Key::new("rows", format!("{n:08}-{row}")),
+                        body: "row".into(),
+                        expires_at: None,
+                    };
+                    store.scatter((0..20).map(row).collect()).await.unwrap();
+                    say(&format!("scattered {n}"));
+                }
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+fn say(line: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    // One write, so that the kill cannot fall into the middle of a line's bytes.
+    out.write_all(format!("{line}\n").as_bytes()).unwrap();
+    out.flush().unwrap();
+}
+
+#[derive(Default)]
+struct Answered {
+    written: BTreeSet<u64>,
+    scattered: BTreeSet<u64>,
+}
+
+/// Lets a child write from number `first` on, kills it after `lines` answers, and takes down all
+/// that it was told.
+fn kill_after(dir: &Path, first: u64, lines: usize, answered: &mut Answered) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["child_writes_until_it_is_killed", "--exact", "--nocapture", "--test-threads=1"])
+        .env(CHILD_DIR, dir)
+        .env(CHILD_FIRST, first.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut seen = 0;
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let Ok(line) = line else { break };
+        // The harness's own words may stand before the first line.
+        let number = |word: &str| line.split(word).nth(1).and_then(|rest| rest.trim().parse().ok());
+        if let Some(n) = number("wrote ") {
+            answered.written.insert(n);
+        } else if let Some(n) = number("scattered ") {
+            answered.scattered.insert(n);
+        } else {
+            continue;
+        }
+        seen += 1;
+        if seen == lines {
+            child.kill().unwrap();
+        }
+    }
+    assert!(seen >= lines, "the child ended by itself after {seen} answers");
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn killed_again_and_again_it_loses_nothing_it_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut answered = Answered::default();
+    for round in 0..8 {
+        let lines = 200 + 171 * usize::try_from(round).unwrap();
+        kill_after(dir.path(), round * 1_000_000, lines, &mut answered);
+        let store = open(dir.path());
+        let sorts = |partition: &str| -> BTreeSet<String> {
+            store.items(partition).map(|item| item.unwrap().key.sort).collect()
+        };
+        let (left, right, rows) = (sorts("left"), sorts("right"), sorts("rows"));
+        assert_eq!(left, right, "half a commit survived");
+        for n in &answered.written {
+            assert!(left.contains(&format!("{n:08}")), "answered write {n} is lost");
+        }
+        for n in &answered.scattered {
+            assert!((0..20).all(|row| rows.contains(&format!("{n:08}-{row}"))), "rows of {n}");
+        }
+        let count = get_one(&store, Key::new("count", "")).await.unwrap().unwrap();
+        assert_eq!(usize::try_from(count.count).unwrap(), left.len());
+    }
+    assert!(answered.written.len() > 2000);
+}
+
+#[tokio::test]
+async fn a_failed_engine_is_opened_again_without_losing_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let write = |n: usize| vec![Write::put(Key::new("p", format!("{n:06}")), "x".repeat(4096))];
+    store.commit(write(0)).await.unwrap();
+
+    // Without its directory the engine cannot flush; that stops it, as a failing disk would.
+    let (here, away) = (dir.path().join("engine/keyspaces"), dir.path().join("away"));
+    std::fs::rename(&here, &away).unwrap();
+    let (mut done, mut refusal) = (1, None);
+    while refusal.is_none() && done < 20_000 {
+        match store.commit(write(done)).await {
+            Ok(()) => done += 1,
+            Err(error) => refusal = Some(error),
+        }
+    }
+    assert!(matches!(refusal, Some(TableError::Unavailable(_))), "{refusal:?} after {done}");
+    let refusal = store.commit(write(done)).await;
+    assert!(matches!(refusal, Err(TableError::Unavailable(_))), "{refusal:?}");
+    assert!(matches!(store.get(&[Key::new("p", "1")]).await, Err(TableError::Unavailable(_))));
+
+    std::fs::rename(&away, &here).unwrap();
+    store.commit(vec![Write::put(Key::new("p", "after"), "")]).await.unwrap();
+    for n in 0..done {
+        let found = get_one(&store, Key::new("p", format!("{n:06}"))).await.unwrap();
+        assert!(found.is_some(), "answered write {n} of {done} is lost");
+    }
+    assert_eq!(store.query(Query::all("p", 1).descending()).await.unwrap().items.len(), 1);
+}
