@@ -1,4 +1,5 @@
 //! The table suite on the embedded table: as it comes, with hardly a cache, and on a bad day.
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 
 use std::sync::Arc;
 

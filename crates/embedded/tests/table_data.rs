@@ -1,5 +1,7 @@
 //! What the embedded table adds to the seam: sweeps, snapshots, and a cache that stays coherent.
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,8 +20,8 @@ fn open(options: Options) -> (Store, Arc<TestClock>, tempfile::TempDir) {
     (store, clock, dir)
 }
 
-fn key(sort: impl ToString) -> Key {
-    Key::new("p", sort.to_string())
+fn key(sort: impl Display) -> Key {
+    Key::new("p", format!("{sort}"))
 }
 
 #[tokio::test]
@@ -124,7 +126,7 @@ async fn stays_coherent(cache_bytes: u64) {
             for round in 1..=60 {
                 for n in (writer..KEYS).step_by(4) {
                     // Now small, now too heavy for the cache.
-                    let width = if (round + n as u64) % 3 == 0 { 40_000 } else { 1 };
+                    let width = if (round + n as u64).is_multiple_of(3) { 40_000 } else { 1 };
                     let body = format!("{round:>width$}");
                     if round % 5 == 0 {
                         let (key, body) = (key(n), body.into());

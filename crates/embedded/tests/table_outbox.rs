@@ -1,4 +1,5 @@
 //! From a committed outbox row to the bus: the stream, the relay, and what neither may lose.
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};

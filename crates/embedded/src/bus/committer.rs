@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use fjall::{OwnedWriteBatch as WriteBatch, PersistMode, Slice};
+use fjall::{PersistMode, Slice};
 use kernel::Time;
 use kernel::bus::Message;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
-use super::store::{DeadRow, Kind, Tally, Tries, dead_row, json, key, tally_key};
+use super::queue::State;
+use super::store::{DeadRow, Kind, Store, Tally, Tries, dead_row, json, key, tally_key};
 
 /// Jobs in one batch, at most.
 const GROUP_JOBS_MAX: usize = 1_000;
@@ -46,8 +47,9 @@ pub(super) struct Failure {
 pub(super) enum Job {
     /// New messages; durable when answered.
     Append { rows: Vec<Row>, done: oneshot::Sender<Result<(), String>> },
-    /// What became of messages in hand; nobody waits.
-    Settle { queue: usize, done: Vec<Done>, failed: Vec<Failure> },
+    /// What became of messages in hand; nobody waits. With nothing to tell it makes the committer
+    /// look after a failed engine.
+    Settle { queue: usize, epoch: u64, done: Vec<Done>, failed: Vec<Failure> },
     /// Dead letters to remove, or to queue again; answers how many there were.
     Bury {
         queue: usize,
@@ -69,13 +71,17 @@ struct Change {
     tally: Tally,
     appended: Vec<(u64, Row)>,
     gone: Vec<u64>,
-    hidden: Vec<(u64, Time)>,
+    /// Failed ones, when they show again, and the receives that count.
+    hidden: Vec<(u64, Time, u32)>,
 }
 
 /// One batch in the making, and what to do once it is committed.
+#[derive(Default)]
 struct Group {
-    batch: WriteBatch,
+    writes: Vec<(Vec<u8>, Option<Slice>)>,
     sync: bool,
+    /// Why nothing can be queued at present, once it was asked.
+    room: Option<Result<(), String>>,
     changes: BTreeMap<usize, Change>,
     buried: HashSet<(usize, u64)>,
     answers: Vec<Answer>,
@@ -83,49 +89,78 @@ struct Group {
 
 /// The thread's state.
 pub(super) struct Committer {
-    pub shared: Arc<Shared>,
-    pub jobs: mpsc::UnboundedReceiver<Job>,
-    pub tallies: Vec<Tally>,
+    shared: Arc<Shared>,
+    jobs: mpsc::UnboundedReceiver<Job>,
+    tallies: Vec<Tally>,
+    /// Counts the times the engine was opened again: what was taken before is not settled.
+    epoch: u64,
+}
+
+impl Group {
+    fn put(&mut self, key: Vec<u8>, value: Slice) {
+        self.writes.push((key, Some(value)));
+    }
+
+    fn remove(&mut self, key: Vec<u8>) {
+        self.writes.push((key, None));
+    }
 }
 
 impl Committer {
+    pub(super) const fn new(
+        shared: Arc<Shared>,
+        jobs: mpsc::UnboundedReceiver<Job>,
+        tallies: Vec<Tally>,
+    ) -> Self {
+        Self { shared, jobs, tallies, epoch: 0 }
+    }
+
     /// Works until every sender is gone.
     pub(super) fn run(mut self) {
         while let Some(first) = self.jobs.blocking_recv() {
-            let mut group = self.group();
+            let mut group = Group::default();
             let mut next = Some(first);
             let mut jobs = 0;
             while let Some(job) = next {
                 self.add(&mut group, job);
                 jobs += 1;
-                let room = jobs < GROUP_JOBS_MAX && group.batch.len() < GROUP_ROWS_MAX;
+                let room = jobs < GROUP_JOBS_MAX && group.writes.len() < GROUP_ROWS_MAX;
                 next = room.then(|| self.jobs.try_recv().ok()).flatten();
             }
             self.commit(group);
         }
-        if let Err(error) = self.shared.store.db.persist(PersistMode::SyncData) {
-            tracing::error!(%error, "the queues could not be synced at the end");
+        if let Err(error) = self.shared.read(sync) {
+            tracing::error!(error, "the queues could not be synced at the end");
         }
     }
 
-    fn group(&self) -> Group {
-        Group {
-            batch: self.shared.store.db.batch(),
-            sync: false,
-            changes: BTreeMap::new(),
-            buried: HashSet::new(),
-            answers: Vec::new(),
-        }
+    /// Whether the disk has room for more.
+    fn room(&self, group: &mut Group) -> Result<(), String> {
+        let ask = || {
+            let spare = self.shared.read(|store| {
+                store.spare_bytes(&self.shared.dir).map_err(|error| error.to_string())
+            })?;
+            let floor = self.shared.options.free_space_floor_bytes;
+            if spare < floor {
+                return Err(format!("{spare} bytes of disk space are left, {floor} are needed"));
+            }
+            Ok(())
+        };
+        group.room.get_or_insert_with(ask).clone()
     }
 
     fn add(&self, group: &mut Group, job: Job) {
         match job {
             Job::Append { rows, done } => {
+                if let Err(full) = self.room(group) {
+                    return drop(done.send(Err(full)));
+                }
                 group.sync = true;
                 rows.into_iter().for_each(|row| self.append(group, row));
                 group.answers.push(Answer::Done(done));
             }
-            Job::Settle { queue, done, failed } => {
+            Job::Settle { epoch, .. } if epoch != self.epoch => {}
+            Job::Settle { queue, done, failed, .. } => {
                 for Done { pos, tried } in done {
                     self.forget(group, queue, pos, tried);
                 }
@@ -135,11 +170,10 @@ impl Committer {
             }
             Job::Bury { queue, positions, redrive, done } => {
                 group.sync = true;
-                match self.bury(group, queue, &positions, redrive) {
+                let room = if redrive { self.room(group) } else { Ok(()) };
+                match room.and_then(|()| self.bury(group, queue, &positions, redrive)) {
                     Ok(count) => group.answers.push(Answer::Count(done, count)),
-                    Err(error) => {
-                        let _ = done.send(Err(error));
-                    }
+                    Err(error) => drop(done.send(Err(error))),
                 }
             }
             Job::Flush { done } => {
@@ -169,7 +203,7 @@ impl Committer {
         change.tally.next += 1;
         change.tally.live += 1;
         change.appended.push((pos, row));
-        group.batch.insert(&self.shared.store.rows, key(Kind::Message, name, pos), body);
+        group.put(key(Kind::Message, name, pos), body);
     }
 
     /// Takes a message off the queue.
@@ -177,26 +211,26 @@ impl Committer {
         let change = self.change(group, queue);
         change.tally.live -= 1;
         change.gone.push(pos);
-        let (rows, name) = (&self.shared.store.rows, self.name(queue));
-        group.batch.remove(rows, key(Kind::Message, name, pos));
+        let name = self.name(queue);
+        group.remove(key(Kind::Message, name, pos));
         if tried {
-            group.batch.remove(rows, key(Kind::Tries, name, pos));
+            group.remove(key(Kind::Tries, name, pos));
         }
     }
 
     fn fail(&self, group: &mut Group, queue: usize, failure: Failure) {
-        let (store, name) = (&self.shared.store, self.name(queue));
+        let name = self.name(queue);
         let Failure { pos, tries, until } = failure;
         if let Some(until) = until {
-            group.batch.insert(&store.rows, key(Kind::Tries, name, pos), json(&tries));
-            self.change(group, queue).hidden.push((pos, until));
+            group.put(key(Kind::Tries, name, pos), json(&tries));
+            self.change(group, queue).hidden.push((pos, until, tries.receives));
             return;
         }
-        match store.get(Kind::Message, name, pos) {
+        match self.shared.read(|store| store.get(Kind::Message, name, pos)) {
             Ok(Some(row)) => {
                 let now = self.shared.clock.now();
                 let dead = dead_row(&row, now, tries.receives, &tries.reason);
-                group.batch.insert(&store.rows, key(Kind::Dead, name, pos), json(&dead));
+                group.put(key(Kind::Dead, name, pos), json(&dead));
                 self.change(group, queue).tally.dead += 1;
                 self.forget(group, queue, pos, true);
             }
@@ -205,7 +239,7 @@ impl Committer {
                 // It stays; the next receive tries again to lay it aside.
                 tracing::error!(queue = name, pos, error, "a message cannot be read");
                 let until = self.shared.hidden_until();
-                self.change(group, queue).hidden.push((pos, until));
+                self.change(group, queue).hidden.push((pos, until, tries.receives));
             }
         }
     }
@@ -217,10 +251,11 @@ impl Committer {
         positions: &[u64],
         redrive: bool,
     ) -> Result<u64, String> {
-        let (store, name) = (&self.shared.store, self.name(queue));
+        let name = self.name(queue);
         let mut count = 0;
         for pos in positions.iter().copied() {
-            let Some(bytes) = store.get(Kind::Dead, name, pos)? else { continue };
+            let found = self.shared.read(|store| store.get(Kind::Dead, name, pos))?;
+            let Some(bytes) = found else { continue };
             if !group.buried.insert((queue, pos)) {
                 continue;
             }
@@ -234,7 +269,7 @@ impl Committer {
                 let body = super::store::row(&message, queued);
                 self.append(group, Row { queue, queued, message: Arc::new(message), body });
             }
-            group.batch.remove(&store.rows, key(Kind::Dead, name, pos));
+            group.remove(key(Kind::Dead, name, pos));
             self.change(group, queue).tally.dead -= 1;
             count += 1;
         }
@@ -242,23 +277,17 @@ impl Committer {
     }
 
     fn commit(&mut self, mut group: Group) {
-        let store = &self.shared.store;
+        let writes = &mut group.writes;
         for (queue, Change { tally, .. }) in &mut group.changes {
             // The window still holds what this batch removes, so the head may lag; never lead.
             let head = self.shared.queues[*queue].state().head();
             tally.head = if tally.live == 0 { tally.next } else { head };
-            group.batch.insert(&store.rows, tally_key(self.name(*queue)), json(tally));
+            writes.push((tally_key(self.name(*queue)), Some(json(tally))));
         }
-        let mode = if group.sync { PersistMode::SyncData } else { PersistMode::Buffer };
-        let batch = std::mem::replace(&mut group.batch, store.db.batch());
-        let committed = match (batch.is_empty(), group.sync) {
-            (true, true) => store.db.persist(mode),
-            (true, false) => Ok(()),
-            (false, _) => batch.durability(Some(mode)).commit(),
-        };
-        match committed {
+        let writes = std::mem::take(writes);
+        match self.shared.read(|store| write(store, writes, group.sync)) {
             Ok(()) => self.committed(group),
-            Err(error) => self.refused(group, &error.to_string()),
+            Err(error) => self.refused(group, &error),
         }
         self.shared.changes.send_modify(|change| *change += 1);
     }
@@ -274,7 +303,9 @@ impl Committer {
                 state.appended(pos, row.queued, row.message, row.body.len(), bounds);
             }
             change.gone.into_iter().for_each(|pos| state.gone(pos));
-            change.hidden.into_iter().for_each(|(pos, until)| state.hide(pos, until));
+            for (pos, until, receives) in change.hidden {
+                state.hide(pos, until, receives);
+            }
             drop(state);
             queue.wake.notify_one();
         }
@@ -287,16 +318,20 @@ impl Committer {
         }
     }
 
-    /// Nothing was written: what was in hand comes again later.
-    fn refused(&self, group: Group, error: &str) {
+    /// The engine failed, and is opened again. The batch may be on disk or not, so the windows are
+    /// made anew from what is; what was in hand comes again, as after a crash.
+    fn refused(&mut self, group: Group, error: &str) {
         tracing::error!(error, "the queues could not be written");
-        let until = self.shared.hidden_until();
-        for (index, change) in group.changes {
-            let queue = &self.shared.queues[index];
-            let failed = change.hidden.into_iter().map(|(pos, _)| pos);
-            let mut state = queue.state();
-            change.gone.into_iter().chain(failed).for_each(|pos| state.hide(pos, until));
-            drop(state);
+        match self.shared.reopen() {
+            Ok(tallies) => {
+                tracing::warn!("the queues are open again");
+                self.tallies = tallies;
+            }
+            Err(error) => tracing::error!(%error, "the queues do not open again"),
+        }
+        self.epoch += 1;
+        for (queue, tally) in self.shared.queues.iter().zip(&self.tallies) {
+            *queue.state() = State::new(*tally, self.epoch);
             queue.wake.notify_one();
         }
         for answer in group.answers {
@@ -306,4 +341,24 @@ impl Committer {
             }
         }
     }
+}
+
+fn sync(store: &Store) -> Result<(), String> {
+    store.db.persist(PersistMode::SyncData).map_err(|error| error.to_string())
+}
+
+fn write(store: &Store, writes: Vec<(Vec<u8>, Option<Slice>)>, synced: bool) -> Result<(), String> {
+    let mode = if synced { PersistMode::SyncData } else { PersistMode::Buffer };
+    if writes.is_empty() {
+        // This also notices an engine that failed in the background.
+        return store.db.persist(mode).map_err(|error| error.to_string());
+    }
+    let mut batch = store.db.batch().durability(Some(mode));
+    for (key, value) in writes {
+        match value {
+            Some(value) => batch.insert(&store.rows, key, value),
+            None => batch.remove(&store.rows, key),
+        }
+    }
+    batch.commit().map_err(|error| error.to_string())
 }

@@ -74,20 +74,18 @@ impl Bus {
             },
         };
         let limit = limit.clamp(1, PAGE_MAX);
-        let mut letters = self.letters(index, from);
-        let mut page = DeadPage::default();
-        for letter in letters.by_ref().take(limit) {
-            page.items.push(letter?);
-        }
-        let more = letters.next().is_some();
-        page.next = page.items.last().filter(|_| more).map(|last| last.id.clone());
-        Ok(page)
+        // One more than asked for tells whether there is another page.
+        let mut items = self.letters(index, from, limit + 1)?;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(|last| last.id.clone());
+        Ok(DeadPage { items, next })
     }
 
     /// One dead letter.
     pub async fn dead_show(&self, id: &str) -> Result<DeadLetter, Problem> {
         let (queue, pos) = self.place(id)?;
-        let found = self.letters(queue, pos).next().transpose()?;
+        let found = self.letters(queue, pos, 1)?.pop();
         found.filter(|letter| letter.id == id).ok_or_else(|| Problem::not_found("dead letter"))
     }
 
@@ -130,14 +128,9 @@ impl Bus {
     ) -> Result<u64, Problem> {
         let (mut count, mut from) = (0, 0);
         loop {
-            let mut positions = Vec::new();
-            for row in self.rows(queue, (from, end)).take(PAGE_MAX) {
-                let (pos, row) = row?;
-                if !wanted(&row) {
-                    break;
-                }
-                positions.push(pos);
-            }
+            let rows = self.rows(queue, (from, end), PAGE_MAX, |_| true)?;
+            let meant = rows.iter().take_while(|(_, row)| wanted(row));
+            let positions: Vec<u64> = meant.map(|(pos, _)| *pos).collect();
             let Some(last) = positions.last().copied() else { return Ok(count) };
             from = last + 1;
             count += self.bury_some(queue, positions, redrive).await?;
@@ -170,43 +163,46 @@ impl Bus {
         self.shared.clock.now() - self.shared.policy.retention
     }
 
+    /// Up to `limit` rows of positions in `range` that are `wanted`.
     fn rows(
         &self,
         queue: usize,
         range: (u64, u64),
-    ) -> impl Iterator<Item = Result<(u64, DeadRow), Problem>> + use<> {
-        let rows = self.shared.store.walk(Kind::Dead, self.shared.queues[queue].name, range);
-        rows.map(|(pos, row)| {
-            let row = serde_json::from_slice(&row.map_err(engine)?).map_err(engine)?;
-            Ok((pos, row))
-        })
+        limit: usize,
+        wanted: impl Fn(&DeadRow) -> bool,
+    ) -> Result<Vec<(u64, DeadRow)>, Problem> {
+        let name = self.shared.queues[queue].name;
+        let read = self.shared.read(|store| {
+            let rows = store.walk(Kind::Dead, name, range).map(|(pos, row)| {
+                let row = serde_json::from_slice(&row?).map_err(|error| error.to_string())?;
+                Ok((pos, row))
+            });
+            let kept = rows.filter(|row| row.as_ref().map_or(true, |(_, row)| wanted(row)));
+            kept.take(limit).collect()
+        });
+        read.map_err(engine)
     }
 
-    /// The dead letters from position `from` on whose time is not over.
-    fn letters(
-        &self,
-        queue: usize,
-        from: u64,
-    ) -> impl Iterator<Item = Result<DeadLetter, Problem>> {
+    /// Up to `limit` dead letters from position `from` on whose time is not over.
+    fn letters(&self, queue: usize, from: u64, limit: usize) -> Result<Vec<DeadLetter>, Problem> {
         let over = self.oldest_kept().millis();
-        let kept = move |row: &Result<(u64, DeadRow), Problem>| {
-            row.as_ref().map_or(true, |(_, row)| row.queued > over)
-        };
-        self.rows(queue, (from, u64::MAX)).filter(kept).map(move |row| {
-            let (pos, row) = row?;
-            let message: Option<Message> = serde_json::from_str(row.message.get()).ok();
-            Ok(DeadLetter {
-                id: self.shared.id(queue, pos),
-                queue: self.shared.queues[queue].name.to_owned(),
-                reason: row.reason,
-                receives: row.receives,
-                queued_at: Time::from_millis(row.queued),
-                died_at: Time::from_millis(row.died),
-                traceparent: message.as_ref().and_then(|one| one.event.traceparent.clone()),
-                message,
-                body: row.message.get().to_owned(),
-            })
-        })
+        let rows = self.rows(queue, (from, u64::MAX), limit, |row| row.queued > over)?;
+        Ok(rows.into_iter().map(|(pos, row)| self.letter(queue, pos, row)).collect())
+    }
+
+    fn letter(&self, queue: usize, pos: u64, row: DeadRow) -> DeadLetter {
+        let message: Option<Message> = serde_json::from_str(row.message.get()).ok();
+        DeadLetter {
+            id: self.shared.id(queue, pos),
+            queue: self.shared.queues[queue].name.to_owned(),
+            reason: row.reason,
+            receives: row.receives,
+            queued_at: Time::from_millis(row.queued),
+            died_at: Time::from_millis(row.died),
+            traceparent: message.as_ref().and_then(|one| one.event.traceparent.clone()),
+            message,
+            body: row.message.get().to_owned(),
+        }
     }
 
     /// The queue and position that an id names.

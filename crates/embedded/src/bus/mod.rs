@@ -22,16 +22,18 @@ mod store;
 mod worker;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use fjall::PersistMode;
-use kernel::bus::{BusError, Message, QueuePolicy, Subscription};
-use kernel::{Clock, Event, EventKind, Problem, Time};
+use kernel::bus::{BusError, Message, QueuePolicy};
+use kernel::{Clock, Event, Problem, Time};
 use tokio::sync::{mpsc, oneshot, watch};
+
+pub use kernel::bus::QueueSpec;
 
 pub use dead::{DeadLetter, DeadPage, PAGE_MAX, Which};
 pub use stats::QueueStats;
@@ -41,21 +43,6 @@ use self::committer::{Committer, Job, Row};
 use self::queue::{Bounds, Queue};
 use self::store::{Kind, Store, Tally, Tries};
 use crate::table::OpenError;
-
-/// A queue that the bus keeps, whether or not anybody consumes it just now.
-#[derive(Clone, Copy, Debug)]
-pub struct QueueSpec {
-    /// The queue's name: lower case, digits and hyphens.
-    pub name: &'static str,
-    /// The kinds of events it receives.
-    pub kinds: &'static [EventKind],
-}
-
-impl From<&Subscription> for QueueSpec {
-    fn from(subscription: &Subscription) -> Self {
-        Self { name: subscription.queue, kinds: subscription.kinds }
-    }
-}
 
 /// What the bus may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +57,9 @@ pub struct Options {
     pub message_bytes_max: usize,
     /// The engine's block cache in bytes.
     pub cache_bytes: u64,
+    /// Free bytes of the file system under which nothing more is queued: the engine must never meet
+    /// a full disk. What the engine has still to write out is counted on top.
+    pub free_space_floor_bytes: u64,
     /// How long the bus trusts the clock not to have been moved, while it waits for a time.
     pub clock_recheck: Duration,
     /// For tests: delivers everything twice and in any order, by this seed.
@@ -84,6 +74,7 @@ impl Default for Options {
             in_flight_max: 20_000,
             message_bytes_max: 256 << 10,
             cache_bytes: 4 << 20,
+            free_space_floor_bytes: 16 << 20,
             clock_recheck: Duration::from_millis(250),
             chaos: None,
         }
@@ -102,7 +93,9 @@ impl Options {
 
 /// What the bus's tasks and its committer share.
 struct Shared {
-    store: Store,
+    dir: PathBuf,
+    /// None while the engine has failed and does not open again.
+    store: RwLock<Option<Store>>,
     queues: Vec<Queue>,
     policy: QueuePolicy,
     options: Options,
@@ -117,6 +110,22 @@ struct Shared {
 }
 
 impl Shared {
+    /// Asks the engine; its handle never leaves, so that it can be closed and opened again.
+    fn read<T>(&self, ask: impl FnOnce(&Store) -> Result<T, String>) -> Result<T, String> {
+        let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
+        ask(store.as_ref().ok_or_else(|| "the engine is not open".to_owned())?)
+    }
+
+    /// Closes the engine and opens it again; answers the tallies found.
+    fn reopen(&self) -> Result<Vec<Tally>, OpenError> {
+        let mut slot = self.store.write().unwrap_or_else(PoisonError::into_inner);
+        *slot = None;
+        let store = Store::open(&self.dir, self.options.cache_bytes)?;
+        let tallies = tallies(&store, &self.dir, self.queues.iter().map(|queue| queue.name))?;
+        *slot = Some(store);
+        Ok(tallies)
+    }
+
     fn id(&self, queue: usize, pos: u64) -> String {
         format!("{}:{pos}", self.queues[queue].name)
     }
@@ -144,19 +153,17 @@ impl Bus {
         clock: Arc<dyn Clock>,
         queues: &[QueueSpec],
     ) -> Result<Arc<Self>, OpenError> {
-        let store = Store::open(&dir.join("queues"), options.cache_bytes)?;
-        let damaged = |what| store::damaged(dir, what);
-        let mut tallies = Vec::with_capacity(queues.len());
-        for spec in queues {
-            tallies.push(store.tally(spec.name).map_err(damaged)?);
-        }
+        let engine_dir = dir.join("queues");
+        let store = Store::open(&engine_dir, options.cache_bytes)?;
+        let mut tallies = tallies(&store, dir, queues.iter().map(|spec| spec.name))?;
         let in_hand = hand::read(dir)?;
         count_receives(&store, &policy, clock.now(), queues, &mut tallies, &in_hand)
-            .map_err(damaged)?;
+            .map_err(|what| store::damaged(dir, what))?;
         hand::clear(dir)?;
         let specs = queues.iter().zip(&tallies);
         let shared = Arc::new(Shared {
-            store,
+            dir: engine_dir,
+            store: RwLock::new(Some(store)),
             queues: specs.map(|(spec, tally)| Queue::new(spec.name, spec.kinds, *tally)).collect(),
             policy,
             options,
@@ -168,7 +175,7 @@ impl Bus {
         });
         // Bounded all the same: publishers wait for their answers, and what is in hand has a limit.
         let (jobs, receiver) = mpsc::unbounded_channel();
-        let committer = Committer { shared: Arc::clone(&shared), jobs: receiver, tallies };
+        let committer = Committer::new(Arc::clone(&shared), receiver, tallies);
         let committer = std::thread::Builder::new()
             .name("bus-committer".to_owned())
             .spawn(move || committer.run())
@@ -234,6 +241,14 @@ impl Bus {
         let most = self.shared.options.message_bytes_max;
         Err(BusError { refused: too_large, reason: format!("a message has at most {most} bytes") })
     }
+}
+
+fn tallies<'a>(
+    store: &Store,
+    dir: &Path,
+    queues: impl Iterator<Item = &'a str>,
+) -> Result<Vec<Tally>, OpenError> {
+    queues.map(|name| store.tally(name).map_err(|what| store::damaged(dir, what))).collect()
 }
 
 fn refuse_all(all: usize, problem: &Problem) -> BusError {

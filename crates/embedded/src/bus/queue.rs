@@ -53,6 +53,8 @@ pub(super) struct State {
     /// The first position not yet in the window.
     read: u64,
     loading: bool,
+    /// Counts the times the window was made anew; what was taken in an earlier one is not settled.
+    epoch: u64,
     /// As last committed.
     pub tally: Tally,
 }
@@ -78,9 +80,9 @@ pub(super) struct Taken {
 /// What a worker can do now.
 pub(super) enum Take {
     /// Handle these; and drop those, whose time is over.
-    Batch { taken: Vec<Taken>, expired: Vec<Done> },
+    Batch { epoch: u64, taken: Vec<Taken>, expired: Vec<Done> },
     /// Read these positions into the window.
-    Load(u64, u64),
+    Load { epoch: u64, from: u64, to: u64 },
     /// Wait to be woken, or until the first hidden message shows again.
     Wait(Option<Time>),
 }
@@ -111,17 +113,7 @@ pub(super) struct Ask<'a> {
 
 impl Queue {
     pub(super) fn new(name: &'static str, kinds: &'static [EventKind], tally: Tally) -> Self {
-        let state = State {
-            open: BTreeMap::new(),
-            ready: BTreeSet::new(),
-            hidden: BTreeSet::new(),
-            in_hand: 0,
-            bytes: 0,
-            read: tally.head,
-            loading: false,
-            tally,
-        };
-        Self { name, kinds, wake: Notify::new(), state: Mutex::new(state) }
+        Self { name, kinds, wake: Notify::new(), state: Mutex::new(State::new(tally, 0)) }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
@@ -140,6 +132,21 @@ impl Queue {
 }
 
 impl State {
+    /// An empty window before the messages that `tally` counts.
+    pub(super) const fn new(tally: Tally, epoch: u64) -> Self {
+        Self {
+            open: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            hidden: BTreeSet::new(),
+            in_hand: 0,
+            bytes: 0,
+            read: tally.head,
+            loading: false,
+            epoch,
+            tally,
+        }
+    }
+
     const fn unread(&self) -> bool {
         !self.loading && self.read < self.tally.next
     }
@@ -149,7 +156,7 @@ impl State {
         let room = ask.bounds.in_flight.saturating_sub(self.in_hand + self.hidden.len());
         if self.ready.len() < ask.batch_max && room > self.ready.len() && self.unread() {
             self.loading = true;
-            return Take::Load(self.read, self.tally.next);
+            return Take::Load { epoch: self.epoch, from: self.read, to: self.tally.next };
         }
         let (mut taken, mut expired) = (Vec::new(), Vec::new());
         for pos in self.candidates(ask) {
@@ -183,7 +190,7 @@ impl State {
         if taken.is_empty() && expired.is_empty() {
             return Take::Wait(self.hidden.first().map(|(until, _)| *until));
         }
-        Take::Batch { taken, expired }
+        Take::Batch { epoch: self.epoch, taken, expired }
     }
 
     /// Ready positions in the order in which they are to be tried.
@@ -208,7 +215,10 @@ impl State {
     }
 
     /// Puts what was read from positions up to `to` into the window.
-    pub(super) fn loaded(&mut self, stored: Vec<Stored>, to: u64, full: bool) {
+    pub(super) fn loaded(&mut self, epoch: u64, stored: Vec<Stored>, to: u64, full: bool) {
+        if epoch != self.epoch {
+            return;
+        }
         self.loading = false;
         self.read = match stored.last() {
             Some(last) if full => last.pos + 1,
@@ -227,8 +237,8 @@ impl State {
     }
 
     /// Reading failed; it will be tried again.
-    pub(super) const fn not_loaded(&mut self) {
-        self.loading = false;
+    pub(super) const fn not_loaded(&mut self, epoch: u64) {
+        self.loading &= epoch != self.epoch;
     }
 
     /// Takes a message just committed into the window, where it follows directly and there is room.
@@ -262,8 +272,9 @@ impl State {
     }
 
     /// A message in hand failed: it shows again at `until`.
-    pub(super) fn hide(&mut self, pos: u64, until: Time) {
+    pub(super) fn hide(&mut self, pos: u64, until: Time, receives: u32) {
         if let Some(entry) = self.open.get_mut(&pos) {
+            entry.receives = receives;
             entry.place = Place::Hidden(until);
             self.in_hand -= 1;
             self.hidden.insert((until, pos));
@@ -271,7 +282,10 @@ impl State {
     }
 
     /// Whether a message that was handled is to come once more (chaos); then it is ready again.
-    pub(super) fn doubled(&mut self, pos: u64) -> bool {
+    pub(super) fn doubled(&mut self, epoch: u64, pos: u64) -> bool {
+        if epoch != self.epoch {
+            return false;
+        }
         let Some(entry) = self.open.get_mut(&pos) else { return false };
         if std::mem::replace(&mut entry.doubled, true) {
             return false;

@@ -47,7 +47,8 @@ impl Bus {
     /// When the first message behind an empty window was queued.
     fn first_queued(&self, queue: &Queue, count: &Count) -> Option<Time> {
         let range = (count.unread?, count.tally.next);
-        let stored = self.shared.store.messages(queue.name, range, 1, usize::MAX).ok()?;
+        let read = self.shared.read(|store| store.messages(queue.name, range, 1, usize::MAX));
+        let stored = read.ok()?;
         stored.first().map(|stored| stored.queued)
     }
 

@@ -219,6 +219,13 @@ impl Store {
         found.map(|value| serde_json::from_slice(&value).map_err(|e| e.to_string())).transpose()
     }
 
+    /// Bytes that the file system has to spare: free, without what the engine must still write.
+    pub(super) fn spare_bytes(&self, dir: &Path) -> std::io::Result<u64> {
+        let stat = rustix::fs::statvfs(dir)?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        Ok(free.saturating_sub(self.db.write_buffer_size()))
+    }
+
     /// A queue's tally; zeros for a new queue.
     pub(super) fn tally(&self, queue: &str) -> Result<Tally, String> {
         Ok(self.get_json(&tally_key(queue))?.unwrap_or_default())

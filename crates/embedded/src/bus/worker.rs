@@ -129,8 +129,8 @@ impl Worker {
                 tokio::time::sleep(dice.dawdle()).await;
             }
             match self.take() {
-                Take::Batch { taken, expired } => self.batch(taken, expired).await,
-                Take::Load(from, to) => self.load(from, to).await,
+                Take::Batch { epoch, taken, expired } => self.batch(epoch, taken, expired).await,
+                Take::Load { epoch, from, to } => self.load(epoch, from, to).await,
                 Take::Wait(until) => tokio::select! {
                     () = cancel.cancelled() => break,
                     () = queue.wake.notified() => {}
@@ -156,42 +156,46 @@ impl Worker {
     }
 
     /// Reads a stretch of the backlog into the window.
-    async fn load(&self, from: u64, to: u64) {
+    async fn load(&self, epoch: u64, from: u64, to: u64) {
         let queue = &self.shared.queues[self.queue];
         let bounds = self.shared.options.bounds();
         // Warm rows are read at some microseconds each, less than a change of threads costs.
-        let read =
-            self.shared.store.messages(queue.name, (from, to), bounds.messages, bounds.bytes);
+        let read = self
+            .shared
+            .read(|store| store.messages(queue.name, (from, to), bounds.messages, bounds.bytes));
         match read {
             Ok(stored) => {
                 let bytes: usize = stored.iter().map(|stored| stored.bytes).sum();
                 let full = stored.len() >= bounds.messages || bytes >= bounds.bytes;
-                queue.state().loaded(stored, to, full);
+                queue.state().loaded(epoch, stored, to, full);
                 queue.wake.notify_one();
                 self.shared.changes.send_modify(|change| *change += 1);
             }
             Err(error) => {
                 tracing::error!(queue = queue.name, error, "the backlog cannot be read");
-                queue.state().not_loaded();
+                queue.state().not_loaded(epoch);
+                self.settle(epoch, Vec::new(), Vec::new());
                 tokio::time::sleep(READ_AGAIN_AFTER).await;
             }
         }
     }
 
-    async fn batch(&mut self, taken: Vec<Taken>, expired: Vec<Done>) {
+    async fn batch(&mut self, epoch: u64, taken: Vec<Taken>, expired: Vec<Done>) {
         let until = self.shared.hidden_until();
         let (mut settled, mut failed) = (expired, Vec::new());
         let suspect = taken.iter().any(|taken| taken.alone);
         let (mut deliveries, mut known) = (Vec::new(), Vec::new());
         for mut taken in taken {
             match self.body(&mut taken) {
-                Ok(Some(message)) => {
+                Ok(Some(Ok(message))) => {
                     let (id, receives) = (self.shared.id(self.queue, taken.pos), taken.receives);
                     deliveries.push(Delivery { id: id.clone(), receives, message });
                     known.push((id, taken));
                 }
                 Ok(None) => settled.push(done(&taken)),
-                Err(reason) => failed.push(self.failure(&taken, reason, None)),
+                Ok(Some(Err(reason))) => failed.push(self.failure(&taken, reason, None)),
+                // The engine's failure, not the message's: this receive does not count.
+                Err(reason) => failed.push(unread(&taken, reason, until)),
             }
         }
         if !deliveries.is_empty() {
@@ -203,7 +207,7 @@ impl Worker {
                 };
                 match reason {
                     Some(reason) => failed.push(self.failure(&taken, reason, Some(until))),
-                    None if self.doubled(taken.pos) => {}
+                    None if self.doubled(epoch, taken.pos) => {}
                     None => settled.push(done(&taken)),
                 }
             }
@@ -213,22 +217,27 @@ impl Worker {
             self.shared.queues.iter().for_each(|queue| queue.wake.notify_one());
         }
         if !settled.is_empty() || !failed.is_empty() {
-            let job = Job::Settle { queue: self.queue, done: settled, failed };
-            // Where the bus is gone, the messages come again at the next start.
-            let _ = self.jobs.upgrade().map(|jobs| jobs.send(job));
+            self.settle(epoch, settled, failed);
         }
     }
 
-    /// A message's content; none where it is gone, an error where it cannot be read.
-    fn body(&self, taken: &mut Taken) -> Result<Option<Message>, String> {
+    fn settle(&self, epoch: u64, done: Vec<Done>, failed: Vec<Failure>) {
+        let job = Job::Settle { queue: self.queue, epoch, done, failed };
+        // Where the bus is gone, the messages come again at the next start.
+        let _ = self.jobs.upgrade().map(|jobs| jobs.send(job));
+    }
+
+    /// A message's content, or why it makes no sense; none where it is gone.
+    fn body(&self, taken: &mut Taken) -> Result<Option<Result<Message, String>>, String> {
         if let Some(message) = taken.message.take() {
-            return Ok(Some(Arc::unwrap_or_clone(message)));
+            return Ok(Some(Ok(Arc::unwrap_or_clone(message))));
         }
-        self.shared.store.message(self.shared.queues[self.queue].name, taken.pos)?.transpose()
+        let name = self.shared.queues[self.queue].name;
+        self.shared.read(|store| store.message(name, taken.pos))
     }
 
-    fn doubled(&self, pos: u64) -> bool {
-        self.shared.dice.is_some() && self.shared.queues[self.queue].state().doubled(pos)
+    fn doubled(&self, epoch: u64, pos: u64) -> bool {
+        self.shared.dice.is_some() && self.shared.queues[self.queue].state().doubled(epoch, pos)
     }
 
     fn failure(&self, taken: &Taken, mut reason: String, until: Option<Time>) -> Failure {
@@ -290,6 +299,12 @@ impl Worker {
 
 const fn done(taken: &Taken) -> Done {
     Done { pos: taken.pos, tried: taken.receives > 1 }
+}
+
+fn unread(taken: &Taken, reason: String, until: Time) -> Failure {
+    let receives = taken.receives - 1;
+    let tries = Tries { receives, alone: taken.alone, reason };
+    Failure { pos: taken.pos, tries, until: Some(until) }
 }
 
 /// A problem with all its causes, for the operator.
