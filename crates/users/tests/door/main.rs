@@ -1,0 +1,8 @@
+//! The user service at its door.
+
+#![expect(clippy::unwrap_used, reason = "a failed expectation of a test ends it")]
+
+mod deletion;
+mod profiles;
+mod signing_in;
+mod stage;
