@@ -171,6 +171,10 @@ impl Committer {
         self.position = position;
         self.sweep = Sweep::default();
         *slot = Some(engine.clone());
+        if let Some(sender) = self.shared.outbox.get() {
+            // The batch that failed may have reached the disk all the same.
+            sender.miss();
+        }
         tracing::warn!(table = %self.shared.name, position, "the storage engine is open again");
         Ok(engine)
     }

@@ -255,13 +255,15 @@ impl Table for Store {
 
     async fn scatter(&self, mut writes: Vec<Scatter>) -> Result<(), TableError> {
         check::scatter(&writes)?;
-        let mut outcomes = Vec::with_capacity(writes.len().div_ceil(CHUNK_ROWS_MAX));
+        let mut chunks = Vec::with_capacity(writes.len().div_ceil(CHUNK_ROWS_MAX));
+        let mut outcomes = Vec::with_capacity(chunks.capacity());
         while !writes.is_empty() {
             let rest = writes.split_off(writes.len().min(CHUNK_ROWS_MAX));
             let (answer, outcome) = oneshot::channel();
-            self.shared.queue.scatter(std::mem::replace(&mut writes, rest), answer)?;
+            chunks.push((std::mem::replace(&mut writes, rest), answer));
             outcomes.push(outcome);
         }
+        self.shared.queue.scatter(chunks)?;
         for outcome in outcomes {
             outcome.await.unwrap_or_else(|_| Err(queue::closed()))?;
         }

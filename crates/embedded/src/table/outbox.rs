@@ -26,9 +26,14 @@ impl Sender {
     /// Hands on a committed row. Never waits: a slow relay finds the rest in the table.
     pub(super) fn send(&self, body: Bytes) {
         if self.rows.try_send(body).is_err() {
-            self.missed.some.store(true, Ordering::Release);
-            self.missed.told.notify_one();
+            self.miss();
         }
+    }
+
+    /// There may be rows that were never handed on.
+    pub(super) fn miss(&self) {
+        self.missed.some.store(true, Ordering::Release);
+        self.missed.told.notify_one();
     }
 }
 

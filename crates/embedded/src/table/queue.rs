@@ -91,15 +91,21 @@ impl Queue {
         Ok(())
     }
 
+    /// Takes all chunks of a scatter or none.
     pub(super) fn scatter(
         &self,
-        writes: Vec<Scatter>,
-        answer: Answer<()>,
+        chunks: Vec<(Vec<Scatter>, Answer<()>)>,
     ) -> Result<(), TableError> {
-        let bytes = writes.iter().map(scatter_bytes).sum();
+        let chunks: Vec<_> = chunks
+            .into_iter()
+            .map(|(writes, answer)| {
+                let bytes = writes.iter().map(scatter_bytes).sum();
+                Job { writes, answer, bytes }
+            })
+            .collect();
         let mut waiting = self.locked();
-        waiting.admit(bytes)?;
-        waiting.chunks.push_back(Job { writes, answer, bytes });
+        waiting.admit(chunks.iter().map(|job| job.bytes).sum())?;
+        waiting.chunks.extend(chunks);
         drop(waiting);
         self.arrived.notify_one();
         Ok(())
