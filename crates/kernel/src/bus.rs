@@ -55,6 +55,47 @@ pub trait Handler: Send + Sync {
     async fn handle(&self, batch: Vec<Delivery>) -> Vec<Failed>;
 }
 
+/// A service's reaction to events that come one at a time; it is a [`Handler`] for batches.
+#[async_trait]
+pub trait Reaction: Send + Sync {
+    /// Handles one message.
+    async fn react(&self, message: &Message) -> Result<(), Problem>;
+}
+
+#[async_trait]
+impl<T: Reaction> Handler for T {
+    async fn handle(&self, batch: Vec<Delivery>) -> Vec<Failed> {
+        let mut failed = Vec::new();
+        for Delivery { id, message, .. } in batch {
+            if let Err(problem) = self.react(&message).await {
+                failed.push(Failed { id, problem });
+            }
+        }
+        failed
+    }
+}
+
+/// A queue that the bus keeps for a service, whether or not anybody consumes it just now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QueueSpec {
+    /// The queue's name: lower case, digits and hyphens, such as `timeline-fanout`.
+    pub name: &'static str,
+    /// The kinds of events it receives.
+    pub kinds: &'static [EventKind],
+}
+
+impl QueueSpec {
+    /// A consumer of this queue: `batch_max` messages at a time, `workers` batches at once.
+    pub fn consumed_by(
+        self,
+        handler: Arc<dyn Handler>,
+        batch_max: usize,
+        workers: usize,
+    ) -> Subscription {
+        Subscription { queue: self.name, kinds: self.kinds, batch_max, workers, handler }
+    }
+}
+
 /// A queue that a service consumes.
 #[derive(Clone)]
 pub struct Subscription {

@@ -38,7 +38,7 @@ use kernel::{Clock, Ids, Post, PostId, Problem, UserId};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use audit::audit;
-pub use react::USER_DELETED_QUEUE;
+pub use react::QUEUES;
 
 /// The limits of the post service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

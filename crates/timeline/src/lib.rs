@@ -69,6 +69,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use config::Config;
+pub use react::QUEUES;
 
 use objects::Objects;
 use turn::Turns;

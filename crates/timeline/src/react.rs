@@ -3,15 +3,27 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kernel::bus::{Delivery, Failed, Handler, Message, Subscription};
+use kernel::bus::{Delivery, Failed, Handler, Message, QueueSpec, Reaction, Subscription};
 use kernel::{EventData, EventKind, Problem, UserId};
 
 use crate::Timeline;
 
-pub(crate) const FAN_OUT: &str = "timeline-fanout";
-pub(crate) const REMOVAL: &str = "timeline-removal";
-const FOLLOW: &str = "timeline-follow";
-pub(crate) const USER: &str = "timeline-user";
+/// The service's queues. Fan-out has one of its own, so that neither a mass deletion nor a wave of
+/// follows delays a post by more than the turn it takes.
+pub const QUEUES: &[QueueSpec] = &[FAN_OUT, REMOVAL, FOLLOW, USER];
+
+pub(crate) const FAN_OUT: QueueSpec =
+    QueueSpec { name: "timeline-fanout", kinds: &[EventKind::PostCreated] };
+pub(crate) const REMOVAL: QueueSpec =
+    QueueSpec { name: "timeline-removal", kinds: &[EventKind::PostDeleted] };
+const FOLLOW: QueueSpec = QueueSpec {
+    name: "timeline-follow",
+    kinds: &[EventKind::FollowCreated, EventKind::FollowDeleted],
+};
+pub(crate) const USER: QueueSpec = QueueSpec {
+    name: "timeline-user",
+    kinds: &[EventKind::UserProfileUpdated, EventKind::UserDeleted],
+};
 
 /// Whole batches, so that many posts share one turn.
 struct FanOut(Arc<Timeline>);
@@ -23,48 +35,32 @@ impl Handler for FanOut {
     }
 }
 
-/// One delivery after the other.
-struct OneByOne(Arc<Timeline>);
-
-#[async_trait]
-impl Handler for OneByOne {
-    async fn handle(&self, batch: Vec<Delivery>) -> Vec<Failed> {
-        let mut failed = Vec::new();
-        for Delivery { id, message, .. } in batch {
-            if let Err(problem) = self.0.react(&message).await {
-                failed.push(Failed { id, problem });
-            }
-        }
-        failed
-    }
-}
-
 impl Timeline {
-    /// The queues it consumes. Fan-out has one of its own, so that neither a mass deletion nor a
-    /// wave of follows delays a post by more than the turn it takes.
+    /// Its reactions to events.
     pub fn subscriptions(self: Arc<Self>) -> Vec<Subscription> {
-        let one_by_one: Arc<dyn Handler> = Arc::new(OneByOne(Arc::clone(&self)));
-        let queue = |queue, kinds, batch_max, workers| Subscription {
-            queue,
-            kinds,
-            batch_max,
-            workers,
-            handler: Arc::clone(&one_by_one),
-        };
+        let one_by_one: Arc<dyn Handler> = Arc::clone(&self) as _;
         vec![
-            Subscription {
-                queue: FAN_OUT,
-                kinds: &[EventKind::PostCreated],
-                batch_max: 100,
-                workers: 1,
-                handler: Arc::new(FanOut(self)),
-            },
-            queue(REMOVAL, &[EventKind::PostDeleted], 20, 1),
-            queue(FOLLOW, &[EventKind::FollowCreated, EventKind::FollowDeleted], 10, 4),
-            queue(USER, &[EventKind::UserProfileUpdated, EventKind::UserDeleted], 10, 1),
+            FAN_OUT.consumed_by(Arc::new(FanOut(self)), 100, 1),
+            REMOVAL.consumed_by(Arc::clone(&one_by_one), 20, 1),
+            FOLLOW.consumed_by(Arc::clone(&one_by_one), 10, 4),
+            USER.consumed_by(one_by_one, 10, 1),
         ]
     }
 
+    /// Puts the next page of a message's work on `queue`.
+    pub(crate) async fn go_on(
+        &self,
+        queue: QueueSpec,
+        message: &Message,
+        after: UserId,
+    ) -> Result<(), Problem> {
+        let next = Message { event: message.event.clone(), cursor: Some(after.to_string()) };
+        Ok(self.parts.bus.enqueue(queue.name, &[next]).await?)
+    }
+}
+
+#[async_trait]
+impl Reaction for Timeline {
     async fn react(&self, message: &Message) -> Result<(), Problem> {
         match &message.event.data {
             EventData::PostDeleted(post) => self.remove_post(message, post).await,
@@ -77,17 +73,6 @@ impl Timeline {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Puts the next page of a message's work on `queue`.
-    pub(crate) async fn go_on(
-        &self,
-        queue: &str,
-        message: &Message,
-        after: UserId,
-    ) -> Result<(), Problem> {
-        let next = Message { event: message.event.clone(), cursor: Some(after.to_string()) };
-        Ok(self.parts.bus.enqueue(queue, &[next]).await?)
     }
 }
 

@@ -46,7 +46,7 @@ use kernel::{Clock, Event, EventData, Ids, Problem, Profile, UserId};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use audit::{audit, repair};
-pub use react::ERASURE_QUEUE;
+pub use react::QUEUES;
 
 /// The limits of the user service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,45 +3,28 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use kernel::bus::{Delivery, Failed, Handler, Subscription};
-use kernel::{Event, EventData, EventKind, Problem};
+use kernel::bus::{Message, QueueSpec, Reaction, Subscription};
+use kernel::{EventData, EventKind, Problem};
 
 use crate::Users;
 
-/// The queue of deleted users whose identity must go.
-pub const ERASURE_QUEUE: &str = "user-erasure";
+/// The service's queues.
+pub const QUEUES: &[QueueSpec] = &[ERASURE];
+
+/// Deleted users whose identity must go.
+const ERASURE: QueueSpec = QueueSpec { name: "user-erasure", kinds: &[EventKind::UserDeleted] };
 
 pub(crate) fn subscription(users: Arc<Users>) -> Subscription {
-    Subscription {
-        queue: ERASURE_QUEUE,
-        kinds: &[EventKind::UserDeleted],
-        batch_max: 10,
-        workers: 1,
-        handler: Arc::new(Erase(users)),
-    }
-}
-
-struct Erase(Arc<Users>);
-
-impl Erase {
-    /// Deletes the identity, should the request that deleted the account not have come so far.
-    async fn erase(&self, event: &Event) -> Result<(), Problem> {
-        match &event.data {
-            EventData::UserDeleted(user) => self.0.identity.delete(user.user_id).await,
-            _ => Ok(()),
-        }
-    }
+    ERASURE.consumed_by(users, 10, 1)
 }
 
 #[async_trait]
-impl Handler for Erase {
-    async fn handle(&self, batch: Vec<Delivery>) -> Vec<Failed> {
-        let mut failed = Vec::new();
-        for Delivery { id, message, .. } in batch {
-            if let Err(problem) = self.erase(&message.event).await {
-                failed.push(Failed { id, problem });
-            }
+impl Reaction for Users {
+    /// Deletes the identity, should the request that deleted the account not have come so far.
+    async fn react(&self, message: &Message) -> Result<(), Problem> {
+        match &message.event.data {
+            EventData::UserDeleted(user) => self.identity.delete(user.user_id).await,
+            _ => Ok(()),
         }
-        failed
     }
 }

@@ -33,7 +33,7 @@ impl Bus for Remembered {
     }
 
     async fn enqueue(&self, queue: &str, messages: &[Message]) -> Result<(), BusError> {
-        assert_eq!(queue, posts::USER_DELETED_QUEUE);
+        assert_eq!(queue, posts::QUEUES[0].name);
         self.queued.lock().unwrap().extend_from_slice(messages);
         Ok(())
     }
