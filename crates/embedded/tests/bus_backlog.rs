@@ -1,6 +1,8 @@
 //! A backlog of any length: drained steadily, in bounded memory. Alone in its program, for it looks
 //! at the memory of the whole process.
 
+#![expect(clippy::unwrap_used, reason = "a failed expectation of a test ends it")]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;

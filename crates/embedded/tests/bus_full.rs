@@ -1,6 +1,8 @@
 //! A disk that takes no more: refused, nothing answered is lost, and all is well again without a
 //! restart once there is room. The test runs itself as a child under a limit on the size of files.
 
+#![expect(clippy::unwrap_used, reason = "a failed expectation of a test ends it")]
+
 use std::process::Command;
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! What the bus promises when its process is killed: the tests run themselves as a child.
 
+#![expect(clippy::unwrap_used, reason = "a failed expectation of a test ends it")]
+
 use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! What the embedded bus promises beyond the suite: opening, numbers, pages of dead letters, time.
 
+#![expect(clippy::unwrap_used, reason = "a failed expectation of a test ends it")]
+
 mod bus_stage;
 
 use std::collections::HashMap;
@@ -299,4 +301,31 @@ async fn a_small_window_loses_nothing() {
     }
     opened.drained().await;
     assert_eq!(recorder.events(), events.iter().map(|event| event.id).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_laid_aside_as_it_is() {
+    let stage = stage();
+    let opened = open(&stage).await;
+    opened.bus().publish(&likes(&stage, 3)).await.unwrap();
+    Box::new(opened).stop().await;
+    let db = fjall::Database::builder(stage.dir.path().join("queues")).open().unwrap();
+    let rows = db.keyspace("queues", fjall::KeyspaceCreateOptions::default).unwrap();
+    rows.insert(b"mown\0\0\0\0\0\0\0\0\0", r#"{"queued":1767225600000,"message":{"later":1}}"#)
+        .unwrap();
+    rows.insert(b"mown\0\0\0\0\0\0\0\0\x01", "garbage").unwrap();
+    drop((rows, db));
+    let opened = open(&stage).await;
+    let recorder = Recorder::always(Verdict::Done);
+    opened.start(vec![recorder.on(QUEUE, 10)]);
+    opened.drained().await;
+    assert_eq!(recorder.seen().len(), 1);
+    let dead = opened.bus.dead_list(QUEUE, None, 10).await.unwrap().items;
+    assert_eq!(dead.len(), 2, "{dead:?}");
+    assert_eq!((dead[0].message.clone(), dead[0].body.as_str()), (None, r#"{"later":1}"#));
+    assert!(dead[0].reason.contains("missing field"), "{}", dead[0].reason);
+    assert_eq!(dead[1].body, "\"garbage\"");
+    assert_eq!(opened.bus.dead_redrive(Which::Queue(QUEUE)).await.unwrap(), 0);
+    assert_eq!(opened.bus.stats()[0].dead, 2);
+    assert_eq!(opened.bus.dead_purge(Which::Queue(QUEUE)).await.unwrap(), 2);
 }

@@ -260,10 +260,11 @@ impl Committer {
                 continue;
             }
             if redrive {
-                let dead: DeadRow =
-                    serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-                let message: Message = serde_json::from_str(dead.message.get())
-                    .map_err(|error| format!("dead letter {pos} cannot be read: {error}"))?;
+                let Some(message) = revived(&bytes) else {
+                    // It stays where it can be looked at.
+                    tracing::warn!(queue = name, pos, "a dead letter cannot be read");
+                    continue;
+                };
                 // As with SQS, a message queued again is a new one: its time begins anew.
                 let queued = self.shared.clock.now();
                 let body = super::store::row(&message, queued);
@@ -341,6 +342,12 @@ impl Committer {
             }
         }
     }
+}
+
+/// The message of a dead letter, where this release can read it.
+fn revived(row: &[u8]) -> Option<Message> {
+    let dead: DeadRow = serde_json::from_slice(row).ok()?;
+    serde_json::from_str(dead.message.get()).ok()
 }
 
 fn sync(store: &Store) -> Result<(), String> {

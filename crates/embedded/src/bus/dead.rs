@@ -89,7 +89,8 @@ impl Bus {
         found.filter(|letter| letter.id == id).ok_or_else(|| Problem::not_found("dead letter"))
     }
 
-    /// Queues dead letters again, as new messages; answers how many.
+    /// Queues dead letters again, as new messages; answers how many. Those that this release cannot
+    /// read stay.
     pub async fn dead_redrive(&self, which: Which<'_>) -> Result<u64, Problem> {
         self.bury(which, true).await
     }

@@ -181,7 +181,8 @@ fn read_row(row: &[u8]) -> (Time, Result<Message, String>) {
             let message = serde_json::from_str(message.get()).map_err(|error| error.to_string());
             (Time::from_millis(queued), message)
         }
-        Err(error) => (Time::default(), Err(error.to_string())),
+        // Of unknown age, so not too old: it is for the operator to look at.
+        Err(error) => (Time::from_millis(i64::MAX), Err(error.to_string())),
     }
 }
 
