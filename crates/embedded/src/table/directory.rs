@@ -235,6 +235,6 @@ fn write_format(path: &Path) -> io::Result<()> {
     sync_dir(path)
 }
 
-fn sync_dir(path: &Path) -> io::Result<()> {
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
