@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a command line tool speaks on its standard output")]
 #![expect(clippy::print_stderr, reason = "a command line tool complains on its standard error")]
 
+mod bench;
 mod ci;
 mod openapi;
 mod shell;
@@ -29,6 +30,8 @@ enum Command {
     Ci,
     /// Writes docs/openapi.json from the code.
     Openapi,
+    /// Measures the release build next to its ceilings and prints the table.
+    Bench(bench::Arguments),
     /// Checks which crate may know which, and the rules that hold for every source file.
     Walls,
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Command::Test => test::run(),
         Command::Ci => ci::run(),
         Command::Openapi => openapi::write(),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Walls => walls::run(),
     };
     match done {

@@ -13,6 +13,8 @@ use super::people::Profile;
 pub(super) const PASSWORD: &str = "demo-demo-1!";
 /// Longest wait that a `Retry-After` is believed, in seconds.
 const RETRY_AFTER_MAX_SECS: u64 = 300;
+/// Idle time after which a connection is not used again; the server closes it a little later.
+const POOL_IDLE: Duration = Duration::from_secs(5);
 
 /// The server, as the demo reaches it.
 #[derive(Clone)]
@@ -27,6 +29,7 @@ impl Door {
     pub(super) fn new(base: &str) -> Result<Self> {
         let http = Client::builder()
             .timeout(Duration::from_secs(30))
+            .pool_idle_timeout(POOL_IDLE)
             .no_proxy()
             .tls_danger_accept_invalid_certs(true)
             .build()?;

@@ -40,13 +40,18 @@ const PAUSE_MILLIS: std::ops::Range<u64> = 1_500..5_500;
 const FAILED_WAIT: Duration = Duration::from_secs(5);
 
 /// Fills the world of the server at `base` (such as `http://127.0.0.1:8080`) and keeps it alive
-/// until it is cancelled. An error says why the world could not be made.
-pub(crate) async fn run(base: String, cancel: CancellationToken) -> Result<()> {
+/// until it is cancelled. A world that cannot be made is logged: the server goes on without it.
+pub(crate) async fn run(base: String, cancel: CancellationToken) {
     let alive = async {
-        let mut world = World::make(&base).await.context("the demo world cannot be made")?;
-        world.live().await
+        match World::make(&base).await {
+            Ok(mut world) => world.live().await,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "the demo world cannot be made");
+            }
+        }
     };
-    cancel.run_until_cancelled(alive).await.unwrap_or(Ok(()))
+    // Cancelled or at its end: either way there is nothing left to do.
+    let _ = cancel.run_until_cancelled(alive).await;
 }
 
 /// How a visitor signs in as somebody who lives here.
@@ -206,7 +211,7 @@ impl World {
     }
 
     /// Goes on until it is dropped.
-    async fn live(&mut self) -> Result<()> {
+    async fn live(&mut self) {
         loop {
             let pause = self.dice.u64(PAUSE_MILLIS);
             tokio::time::sleep(Duration::from_millis(pause)).await;

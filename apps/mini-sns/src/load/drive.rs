@@ -116,8 +116,10 @@ fn thread_of(job: &Job, thread: usize, shared: &Arc<Shared>) -> Result<Tally> {
     let tally = Rc::new(RefCell::new(Tally::default()));
     let local = LocalSet::new();
     for number in (thread..job.connections).step_by(job.threads) {
-        let person = &job.people[number % job.people.len()];
-        let requests = Requests::new(&job.target, person, &job.likeable);
+        // With more people than connections, each connection has several of its own.
+        let first = number % job.people.len();
+        let numbers: Vec<usize> = (first..job.people.len()).step_by(job.connections).collect();
+        let requests = Requests::new(&job.target, &job.people, &numbers, &job.likeable);
         let connection = Connection::new(&job.target);
         let dice = fastrand::Rng::with_seed(u64::try_from(number)?);
         let (tally, shared, mix) = (Rc::clone(&tally), Arc::clone(shared), job.mix);

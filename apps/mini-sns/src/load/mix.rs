@@ -7,8 +7,8 @@ use super::people::Person;
 use super::target::Target;
 use super::wire::render;
 
-/// Different texts that one connection posts.
-const TEXTS: usize = 16;
+/// Posts that one person likes and unlikes.
+const LIKED: usize = 4;
 
 /// Something measured on its own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -100,40 +100,52 @@ impl fmt::Display for Mix {
     }
 }
 
-/// One connection's requests, rendered before the clock runs.
+/// One connection's requests, rendered before the clock runs. Its people take turns, as the ring of
+/// each kind says.
 pub(super) struct Requests {
-    kinds: [Vec<Vec<u8>>; 3],
+    rings: [Vec<Vec<u8>>; 3],
     next: [usize; 3],
 }
 
 impl Requests {
-    /// Requests of one person; `likeable` are ids of posts.
-    pub(super) fn new(target: &Target, person: &Person, likeable: &[String]) -> Self {
-        let token = &person.token;
-        let posts = (0..TEXTS).map(|number| {
+    /// Requests of the `people` with these numbers; `likeable` are ids of posts.
+    pub(super) fn new(
+        target: &Target,
+        people: &[Person],
+        numbers: &[usize],
+        likeable: &[String],
+    ) -> Self {
+        let (mut reads, mut posts, mut likes) = (Vec::new(), Vec::new(), Vec::new());
+        for &number in numbers {
+            let token = &people[number].token;
+            reads.push(render(target, "GET", "/timeline", token, ""));
             let body = serde_json::json!({ "text": text(number) }).to_string();
-            render(target, "POST", "/posts", token, &body)
-        });
+            posts.push(render(target, "POST", "/posts", token, &body));
+        }
         // Every like is taken back in the next round, so that each request changes something.
-        let likes = ["POST", "DELETE"].into_iter().flat_map(|method| {
-            likeable
-                .iter()
-                .map(move |id| render(target, method, &format!("/posts/{id}/likes"), token, ""))
-        });
-        let reads = vec![render(target, "GET", "/timeline", token, "")];
-        Self { kinds: [reads, posts.collect(), likes.collect()], next: [0; 3] }
+        for (method, &number) in ["POST", "DELETE"]
+            .iter()
+            .flat_map(|method| numbers.iter().map(move |number| (method, number)))
+        {
+            let mine = likeable.iter().cycle().skip(number).take(LIKED.min(likeable.len()));
+            likes.extend(mine.map(|id| {
+                let path = format!("/posts/{id}/likes");
+                render(target, method, &path, &people[number].token, "")
+            }));
+        }
+        Self { rings: [reads, posts, likes], next: [0; 3] }
     }
 
     /// The next request of a kind.
     pub(super) fn next(&mut self, operation: Operation) -> &[u8] {
         let kind = match operation {
             Operation::Post => 1,
-            Operation::Like if !self.kinds[2].is_empty() => 2,
+            Operation::Like if !self.rings[2].is_empty() => 2,
             _ => 0,
         };
         let at = self.next[kind];
-        self.next[kind] = (at + 1) % self.kinds[kind].len();
-        &self.kinds[kind][at]
+        self.next[kind] = (at + 1) % self.rings[kind].len();
+        &self.rings[kind][at]
     }
 }
 
