@@ -19,11 +19,8 @@ use crate::list::{self, Shelf};
 use crate::model::{self, IdempotencyKey};
 use crate::store::{self, Draft};
 
-pub(crate) fn routes(posts: Arc<Posts>) -> OpenApiRouter {
-    OpenApiRouter::new()
-        .routes(routes!(create, find))
-        .routes(routes!(show, delete))
-        .with_state(posts)
+pub(crate) fn router() -> OpenApiRouter<Arc<Posts>> {
+    OpenApiRouter::new().routes(routes!(create, find)).routes(routes!(show, delete))
 }
 
 /// A post to write.

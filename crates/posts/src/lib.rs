@@ -35,6 +35,7 @@ use kernel::bus::{Bus, Subscription};
 use kernel::sequence::Sequence;
 use kernel::table::Table;
 use kernel::{Clock, Ids, Post, PostId, Problem, UserId};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use audit::audit;
@@ -97,7 +98,7 @@ impl Posts {
 
     /// Its routes.
     pub fn routes(self: Arc<Self>) -> OpenApiRouter {
-        api::routes(self)
+        api::router().with_state(self)
     }
 
     /// Its reactions to events.
@@ -127,4 +128,9 @@ impl Posts {
     ) -> Result<Vec<Post>, Problem> {
         list::newest(self.table.as_ref(), author, before, limit).await
     }
+}
+
+/// The document of the service's routes.
+pub fn openapi() -> OpenApi {
+    api::router().into_openapi()
 }

@@ -49,7 +49,7 @@ pub(crate) async fn page(
 ) -> Result<Page<Bytes>, Problem> {
     let name = shelf.name();
     let mut fill = Fill::new(&name, limit, cursor)?;
-    if let Some(at) = fill.at() {
+    if let Some(at) = fill.at().filter(|at| !at.is_empty()) {
         place(at)?;
     }
     let newest =
@@ -116,6 +116,8 @@ fn place(at: &str) -> Result<PostId, Problem> {
 async fn everybody(table: &dyn Table, walk: Query, newer: bool) -> Result<Vec<PostId>, Problem> {
     let day = |bound: &Bound<String>| match bound {
         Bound::Unbounded => Ok(Bound::Unbounded),
+        // The cursor from behind the oldest post.
+        Bound::Excluded(at) if at.is_empty() => Ok(Bound::Unbounded),
         Bound::Included(at) | Bound::Excluded(at) => {
             place(at).map(|post| Bound::Included(store::day_sort(model::day(post))))
         }

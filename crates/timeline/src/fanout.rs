@@ -112,8 +112,8 @@ impl Timeline {
         let writes = plans.iter_mut().flat_map(|plan| std::mem::take(&mut plan.writes)).collect();
         store::scatter_all(table, writes).await?;
         let users: Vec<UserId> = plans.iter().flat_map(|plan| plan.users.iter().copied()).collect();
-        self.parts.feed.forget(&users).await?;
         turn.show();
+        self.parts.feed.forget(&users).await?;
         for plan in &plans {
             self.tell(plan).await?;
         }

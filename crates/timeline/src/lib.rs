@@ -65,6 +65,7 @@ use kernel::table::{Table, Write, get_one};
 use kernel::{Clock, Ids, Problem, UserId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -129,10 +130,7 @@ impl Timeline {
 
     /// Its routes, with their part of the OpenAPI document.
     pub fn routes(self: Arc<Self>) -> OpenApiRouter {
-        OpenApiRouter::new()
-            .routes(routes!(api::timeline))
-            .routes(routes!(api::socket))
-            .with_state(self)
+        router().with_state(self)
     }
 
     /// Closes every socket with 1001 and answers when the last is gone; sockets that do not finish
@@ -154,7 +152,16 @@ impl Timeline {
         // Nobody has this id.
         let nobody = UserId(ulid::Ulid(0));
         self.parts.feed.forget(&[nobody]).await?;
-        let load = Box::pin(async { Ok(Skeleton { entries: Vec::new(), exhausted: true }) });
+        let load = Box::pin(async { Ok(Skeleton::default()) });
         self.parts.feed.get_or_load(nobody, load).await.map(drop)
     }
+}
+
+fn router() -> OpenApiRouter<Arc<Timeline>> {
+    OpenApiRouter::new().routes(routes!(api::timeline)).routes(routes!(api::socket))
+}
+
+/// The document of the service's routes.
+pub fn openapi() -> OpenApi {
+    router().into_openapi()
 }

@@ -167,10 +167,7 @@ impl Timeline {
     ) -> Result<Answer, Problem> {
         let cached = self.skeleton(viewer).await?;
         let newest = &cached.skeleton.entries;
-        let seen = from.map_or_else(
-            || newest.iter().map(|entry| entry.arrival).max().unwrap_or(0),
-            |place| place.seen,
-        );
+        let seen = from.map_or(cached.skeleton.seen, |place| place.seen);
         let start = from.map_or(0, |place| newest.partition_point(|e| e.post_id >= place.post));
         let mut candidates: Vec<FeedEntry> =
             newest[start..].iter().filter(|entry| entry.arrival <= seen).copied().collect();
@@ -210,7 +207,10 @@ impl Timeline {
         limit: usize,
         from: Place,
     ) -> Result<Answer, Problem> {
-        let scan = crate::store::scan(&*self.parts.table, viewer).await?;
+        let visible = self.turns.visible();
+        let mut scan = crate::store::scan(&*self.parts.table, viewer).await?;
+        // A turn under way may have written some of its rows and not yet others before them.
+        scan.rows.retain(|row| row.arrival <= visible);
         let (mut place, mut items) = (from, Vec::with_capacity(limit));
         while items.len() < limit {
             let steps = self.newer_steps(viewer, &scan, place, limit - items.len()).await?;

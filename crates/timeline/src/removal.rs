@@ -47,8 +47,8 @@ impl Timeline {
             }
         }
         store::scatter_all(table, writes).await?;
-        self.parts.feed.forget(&users).await?;
         turn.show();
+        self.parts.feed.forget(&users).await?;
         self.parts.sockets.send(&users, live::removed(post_id)).await?;
         drop(turn);
         match next {

@@ -39,10 +39,12 @@ impl Timeline {
             self.trim(viewer).await?;
         }
         let wanted = self.config.skeleton_entries;
-        let mut walk = self.walk(viewer, None, u64::MAX, wanted).await?;
+        // Asked before the rows are: what a turn under way has written is for the next load.
+        let seen = self.turns.visible();
+        let mut walk = self.walk(viewer, None, seen, wanted).await?;
         let exhausted = walk.exhausted && walk.mark.is_none() && walk.entries.len() <= wanted;
         walk.entries.truncate(wanted);
-        Ok(Skeleton { entries: walk.entries, exhausted })
+        Ok(Skeleton { entries: walk.entries, exhausted, seen })
     }
 
     /// At least `wanted` rows of a feed below `before` that had arrived by `seen`, where there are

@@ -1,8 +1,10 @@
 //! Turns: who changes feeds, one after the other.
 //!
-//! A turn numbers its rows, writes them, drops the cached skeletons, and only then lets its number
-//! be seen and sends its frames. So the order of arrivals is the order of visibility and of frames,
-//! and whoever has seen up to a number has seen, or can be given, everything below it.
+//! A turn numbers its rows, writes them, lets its number be seen, drops the cached skeletons, and
+//! only then sends its frames. Readers take in nothing above the number that they saw before they
+//! read, so the order of arrivals is the order of visibility and of frames, and whoever has seen up
+//! to a number has seen, or can be given, everything below it. A skeleton that was loaded before
+//! the number could be seen is dropped after it could.
 //! A check made inside a turn (is the post gone? does she still follow?) holds until its end.
 
 use std::sync::Arc;
@@ -57,7 +59,8 @@ impl Turn<'_> {
         *self.last
     }
 
-    /// Says that the rows are written and no cache hides them: from here on frames may be sent.
+    /// Says that the rows are written. Cached skeletons are dropped after this, never before: one
+    /// loaded in between would hide them until it ages.
     pub(crate) fn show(&self) {
         self.turns.visible.store(*self.last, Ordering::Release);
     }

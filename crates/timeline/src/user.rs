@@ -95,8 +95,8 @@ impl Timeline {
         });
         let gone: Vec<_> = gone.collect();
         store::scatter_all(table, gone).await?;
-        self.parts.feed.forget(&[follower]).await?;
         turn.show();
+        self.parts.feed.forget(&[follower]).await?;
         for row in &rows {
             self.parts.sockets.send(&[follower], live::removed(row.post_id)).await?;
         }

@@ -16,14 +16,13 @@ use crate::model::{self, Patch};
 use crate::search::Search;
 use crate::{Users, store};
 
-pub(crate) fn routes(users: Arc<Users>) -> OpenApiRouter {
+pub(crate) fn router() -> OpenApiRouter<Arc<Users>> {
     OpenApiRouter::new()
         .routes(routes!(me, change_me, delete_me))
         .routes(routes!(list))
         .routes(routes!(search))
         .routes(routes!(by_handle))
         .routes(routes!(show))
-        .with_state(users)
 }
 
 /// A person's own profile.

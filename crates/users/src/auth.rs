@@ -18,7 +18,7 @@ use crate::Users;
 use crate::api::OwnProfile;
 use crate::model::{self, Registration};
 
-pub(crate) fn routes(users: Arc<Users>) -> OpenApiRouter {
+pub(crate) fn router() -> OpenApiRouter<Arc<Users>> {
     OpenApiRouter::new()
         .routes(routes!(register))
         .routes(routes!(login))
@@ -27,7 +27,6 @@ pub(crate) fn routes(users: Arc<Users>) -> OpenApiRouter {
         .routes(routes!(change_password))
         .routes(routes!(key_set))
         .routes(routes!(configuration))
-        .with_state(users)
 }
 
 /// An account to make; holds a password, so not `Debug`.

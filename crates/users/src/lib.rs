@@ -43,6 +43,7 @@ use kernel::bus::Subscription;
 use kernel::identity::Identity;
 use kernel::table::Table;
 use kernel::{Clock, Event, EventData, Ids, Problem, Profile, UserId};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use audit::{audit, repair};
@@ -88,7 +89,7 @@ impl Users {
 
     /// The service's routes with their documentation.
     pub fn routes(self: Arc<Self>) -> OpenApiRouter {
-        auth::routes(Arc::clone(&self)).merge(api::routes(self))
+        router().with_state(self)
     }
 
     /// The queues that the service consumes.
@@ -104,4 +105,13 @@ impl Users {
     fn event(&self, data: EventData) -> Event {
         Event::new(&*self.ids, &*self.clock, data)
     }
+}
+
+fn router() -> OpenApiRouter<Arc<Users>> {
+    auth::router().merge(api::router())
+}
+
+/// The document of the service's routes.
+pub fn openapi() -> OpenApi {
+    router().into_openapi()
 }
