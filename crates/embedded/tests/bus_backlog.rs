@@ -105,7 +105,6 @@ async fn a_long_backlog_is_drained_steadily_in_bounded_memory() {
         filled_bytes >> 20,
         peak >> 20
     );
-    eprintln!("{told}");
     assert_eq!(counter.handled.load(Ordering::Relaxed), EVENTS);
     assert!(peak.max(filled_bytes) < GROWTH_BYTES_MAX, "{told}");
     // Were deletions walked over again and again, the second half would take many times as long.

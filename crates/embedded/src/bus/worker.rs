@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::committer::{Done, Failure, Job};
-use super::hand::Slot;
+use super::hand::{InHand, Slot};
 use super::queue::{Ask, Take, Taken};
 use super::store::Tries;
 use super::{Bus, Shared};
@@ -261,11 +261,7 @@ impl Worker {
         known: &[(String, Taken)],
         until: Time,
     ) -> Outcome {
-        let in_hand = known.iter().map(|(_, taken)| (taken.pos, taken.receives));
-        if let Err(error) = self.slot.write(in_hand) {
-            // Only a crash just now would go uncounted: no reason to stop the queue.
-            tracing::warn!(queue = self.subscription.queue, %error, "receives are not noted");
-        }
+        self.note(known.iter().map(|(_, taken)| (taken.pos, taken.receives)));
         let scope = self.scope(&deliveries);
         let handler = &self.subscription.handler;
         let work = async {
@@ -274,7 +270,7 @@ impl Worker {
                 None => handler.handle(deliveries).await,
             }
         };
-        tokio::select! {
+        let outcome = tokio::select! {
             answered = AssertUnwindSafe(work).catch_unwind() => match answered {
                 Ok(failed) => Outcome::Answered(
                     failed.into_iter().map(|failed| (failed.id, reason(&failed.problem))).collect(),
@@ -284,6 +280,16 @@ impl Worker {
             () = self.shared.until(Some(until)) => {
                 Outcome::Broken("the handler took longer than the visibility time-out".to_owned())
             }
+        };
+        // Whatever ends the process from here on, it is none of these.
+        self.note(std::iter::empty());
+        outcome
+    }
+
+    fn note(&mut self, in_hand: impl Iterator<Item = InHand>) {
+        if let Err(error) = self.slot.write(in_hand) {
+            // Only a crash just now would be counted wrongly: no reason to stop the queue.
+            tracing::warn!(queue = self.subscription.queue, %error, "receives are not noted");
         }
     }
 
