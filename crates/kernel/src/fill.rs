@@ -92,7 +92,13 @@ impl<'a, T> Fill<'a, T> {
             }
             _ => None,
         };
-        let prev = first.map(Cursor::newer).or_else(|| self.cursor.clone().filter(|_| newer));
+        let prev = match (first, &self.cursor) {
+            (Some(first), _) => Some(Cursor::newer(first)),
+            (None, Some(cursor)) if newer => Some(cursor.clone()),
+            // Nothing older: what is newer is the whole list, from its oldest entry on.
+            (None, Some(_)) => Some(Cursor::newer("")),
+            (None, None) => None,
+        };
         Page {
             next_cursor: next.map(|cursor| cursor.render(self.list)),
             prev_cursor: prev.map(|cursor| cursor.render(self.list)),
@@ -140,5 +146,8 @@ mod tests {
         let nothing = walk(&rows, newest.prev_cursor.as_deref(), "3");
         assert_eq!((&nothing.items[..], &nothing.prev_cursor), (&[][..], &newest.prev_cursor));
         assert_eq!(walk(&rows, nothing.next_cursor.as_deref(), "1").items, [8]);
+        let oldest = walk(&rows, Some(&Cursor::older("0000").render("l")), "1");
+        assert_eq!((&oldest.items[..], &oldest.next_cursor), (&[][..], &None));
+        assert_eq!(walk(&rows, oldest.prev_cursor.as_deref(), "2").items, [2, 0]);
     }
 }

@@ -1,1 +1,150 @@
-//! social
+//! The social service: who follows whom, and who likes what.
+//!
+//! # Keys
+//! | partition | sort key | holds |
+//! |---|---|---|
+//! | `follow#{follower}` | followee | the edge: its version, since when, whether it is there |
+//! | `followers#{followee}` | follower | an index row, empty: followers in the order of their ids |
+//! | `followers-by-time#{followee}` | when | the follower |
+//! | `following-by-time#{follower}` | when | the followee |
+//! | `like#{post}` | user | the edge, as above |
+//! | `likes-by-time#{post}` | when | the user |
+//! | `likes-of#{user}` | post | an index row, empty |
+//! | `user#{user}` | `followers`, `following` | counters |
+//! | `user#{user}` | `gone` | the user is deleted |
+//! | `post#{post}` | `likes` | a counter |
+//! | `post#{post}` | `gone` | the post is deleted |
+//!
+//! `when` is a ULID. An edge, its rows, both counters and the event are written in one commit, so
+//! counts equal edges at every moment.
+//!
+//! An edge that was undone stays as a row whose version goes on growing, for good: consumers keep
+//! the highest version they have seen for good too, and would take an edge that began again at 1
+//! for an old one. The marks of deleted users and posts never expire either: a like or a follow
+//! checked against the other services just before the deletion may be committed at any time after
+//! it, and events may be handled weeks late from the dead letters; each mark is one tiny row.
+//! Behind a mark no edge can be made again, so what it ends is removed whole, tombstones and all.
+//!
+//! # Routes
+//! `/users/{userId}/follow`, `/users/{userId}/followers`, `/users/{userId}/following`,
+//! `/posts/{postId}/likes`, `/likes`; all need a token.
+//!
+//! # Subscriptions
+//! `social-post-deleted`: PostDeleted, removes the post's likes. They end with their post, without
+//! an event each. `social-user-deleted`: UserDeleted, undoes the user's follows in both directions
+//! and likes, with their events.
+
+mod api;
+mod audit;
+mod likes_api;
+mod model;
+mod pages;
+mod react;
+mod store;
+
+use std::sync::Arc;
+
+use kernel::bus::{Bus, Subscription};
+use kernel::peers::{Followers, Peers};
+use kernel::sequence::Sequence;
+use kernel::table::Table;
+use kernel::{Clock, Event, EventData, Ids, PostId, Problem, UserId};
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use audit::audit;
+pub use react::QUEUES;
+
+/// The limits of the social service.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// Commits (of 16 to 32 edges) that one delivery of a deletion makes before it queues the
+    /// rest anew, so that it ends within the visibility time-out.
+    pub commits_per_delivery: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { commits_per_delivery: 50 }
+    }
+}
+
+/// The social service.
+pub struct Social {
+    table: Arc<dyn Table>,
+    bus: Arc<dyn Bus>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    peers: Arc<dyn Peers>,
+    config: Config,
+    sequence: Sequence,
+}
+
+impl Social {
+    /// The service over its own table. The bus is for its own further work only: events leave by
+    /// the outbox.
+    pub fn new(
+        table: Arc<dyn Table>,
+        bus: Arc<dyn Bus>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+        peers: Arc<dyn Peers>,
+        config: Config,
+    ) -> Arc<Self> {
+        let sequence = Sequence::new(Arc::clone(&ids));
+        Arc::new(Self { table, bus, clock, ids, peers, config, sequence })
+    }
+
+    /// Its routes.
+    pub fn routes(self: Arc<Self>) -> OpenApiRouter {
+        router().with_state(self)
+    }
+
+    /// Its reactions to events.
+    pub fn subscriptions(self: Arc<Self>) -> Vec<Subscription> {
+        react::subscriptions(&self)
+    }
+
+    /// For [`Peers::like_counts`]: one read, nothing decoded.
+    pub async fn like_counts(&self, posts: &[PostId]) -> Result<Vec<u64>, Problem> {
+        store::likes::counts(self.table.as_ref(), posts).await
+    }
+
+    /// For [`Peers::liked`]: one read.
+    pub async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
+        store::likes::liked(self.table.as_ref(), viewer, posts).await
+    }
+
+    /// For [`Peers::followers`].
+    pub async fn followers(
+        &self,
+        user: UserId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Followers, Problem> {
+        store::follows::followers(self.table.as_ref(), user, after, limit).await
+    }
+
+    /// For [`Peers::following`].
+    pub async fn following(
+        &self,
+        user: UserId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Followers, Problem> {
+        store::follows::following(self.table.as_ref(), user, after, limit).await
+    }
+
+    fn event(&self, data: EventData) -> Event {
+        Event::new(self.ids.as_ref(), self.clock.as_ref(), data)
+    }
+}
+
+fn router() -> OpenApiRouter<Arc<Social>> {
+    api::router().merge(likes_api::router())
+}
+
+/// The document of the service's routes.
+pub fn openapi() -> OpenApi {
+    router().into_openapi()
+}

@@ -178,7 +178,9 @@ struct Held {
 fn held(answer: &Answer, asked: Option<&Held>, ids: &[String]) -> Vec<Held> {
     let mut all = Vec::new();
     if let Some(cursor) = answer.cursor("prevCursor") {
-        let above = ids.first().cloned().or_else(|| asked.and_then(|held| held.above.clone()));
+        // On an empty page: as asked, or everything when nothing was older.
+        let asked = asked.map(|held| held.above.clone().unwrap_or_default());
+        let above = ids.first().cloned().or(asked);
         all.push(Held { cursor, above, below: None });
     }
     if let Some(cursor) = answer.cursor("nextCursor") {

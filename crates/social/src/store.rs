@@ -1,0 +1,67 @@
+//! Follows and likes in the table.
+
+pub(crate) mod follows;
+pub(crate) mod likes;
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+use kernel::table::{Condition, Item, Key, TableError, Write};
+use kernel::{PostId, Problem, UserId};
+
+use crate::Social;
+use crate::model::Edge;
+
+/// The sort key of the marks of deleted users and posts.
+pub(crate) const GONE: &str = "gone";
+
+pub(crate) fn user_key(user: UserId, sort: &str) -> Key {
+    Key::new(format!("user#{user}"), sort)
+}
+
+pub(crate) fn post_key(post: PostId, sort: &str) -> Key {
+    Key::new(format!("post#{post}"), sort)
+}
+
+pub(crate) fn user_gone(user: UserId) -> Key {
+    user_key(user, GONE)
+}
+
+pub(crate) fn post_gone(post: PostId) -> Key {
+    post_key(post, GONE)
+}
+
+/// Marks a user or a post as deleted; no commit after this makes an edge to or from it.
+pub(crate) async fn mark_gone(social: &Social, mark: Key) -> Result<(), Problem> {
+    Ok(social.table.commit(vec![Write::put(mark, Bytes::new())]).await?)
+}
+
+/// The user or post that the last part of a row's key names.
+pub(crate) fn row_id<T: FromStr>(row: &Item) -> Result<T, TableError> {
+    let malformed = |_| TableError::Malformed(format!("{:?} does not end in an id", row.key));
+    row.key.sort.parse().map_err(malformed)
+}
+
+/// The id that a row in a list by time holds.
+pub(crate) fn held_id<T: FromStr>(row: &Item) -> Result<T, TableError> {
+    let id = std::str::from_utf8(&row.body).ok().and_then(|id| id.parse().ok());
+    id.ok_or_else(|| TableError::Malformed(format!("{:?} does not hold an id", row.key)))
+}
+
+fn edge_of(item: Option<&Item>) -> Result<Option<Edge>, TableError> {
+    item.map(Item::json).transpose()
+}
+
+/// The condition that an item is as it was read.
+fn unchanged(item: Option<&Item>) -> Condition {
+    item.map_or(Condition::Absent, |item| Condition::Version(item.version))
+}
+
+/// Whether a piece of a deletion is the last. A lost race is no failure: the next look finds what
+/// is still there.
+fn piece_done(committed: Result<(), TableError>) -> Result<bool, Problem> {
+    match committed {
+        Ok(()) | Err(TableError::Unmet(_) | TableError::Contended) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,260 @@
+//! Follows: edges, the lists of both ends, both counters.
+
+use bytes::Bytes;
+use kernel::event::Follow;
+use kernel::peers::Followers;
+use kernel::table::{self, Attempt, Condition, Item, Key, Query, Table, Write};
+use kernel::{EventData, Problem, UserId, outbox};
+use ulid::Ulid;
+
+use super::{edge_of, piece_done, row_id, unchanged, user_gone, user_key};
+use crate::Social;
+use crate::model::{self, Edge};
+
+/// Counts who follows a user.
+pub(crate) const FOLLOWERS: &str = "followers";
+/// Counts whom a user follows.
+pub(crate) const FOLLOWING: &str = "following";
+/// Edges undone in one commit: six writes each.
+const UNDO_EDGES: usize = 16;
+
+pub(crate) fn edge_key(follower: UserId, followee: UserId) -> Key {
+    Key::new(edges_partition(follower), followee.to_string())
+}
+
+fn edges_partition(follower: UserId) -> String {
+    format!("follow#{follower}")
+}
+
+fn followers_partition(followee: UserId) -> String {
+    format!("followers#{followee}")
+}
+
+pub(crate) fn followers_by_time(followee: UserId) -> String {
+    format!("followers-by-time#{followee}")
+}
+
+pub(crate) fn following_by_time(follower: UserId) -> String {
+    format!("following-by-time#{follower}")
+}
+
+/// The keys of an edge's index rows: by id, and in both lists by time.
+pub(crate) fn row_keys(follower: UserId, followee: UserId, at: Ulid) -> [Key; 3] {
+    [
+        Key::new(followers_partition(followee), follower.to_string()),
+        Key::new(followers_by_time(followee), at.to_string()),
+        Key::new(following_by_time(follower), at.to_string()),
+    ]
+}
+
+/// How somebody follows somebody, and how many do.
+pub(crate) struct State {
+    pub(crate) following: bool,
+    pub(crate) followed_by: bool,
+    pub(crate) follower_count: u64,
+    pub(crate) following_count: u64,
+}
+
+/// The follows between `viewer` and `user`, and `user`'s counts.
+pub(crate) async fn state(
+    table: &dyn Table,
+    viewer: UserId,
+    user: UserId,
+) -> Result<State, Problem> {
+    let keys = [
+        edge_key(viewer, user),
+        edge_key(user, viewer),
+        user_key(user, FOLLOWERS),
+        user_key(user, FOLLOWING),
+    ];
+    let found = if viewer == user { &keys[1..] } else { &keys[..] };
+    let mut found = table.get(found).await?;
+    if viewer == user {
+        found.insert(0, None);
+    }
+    let on = |index: usize| -> Result<bool, Problem> {
+        Ok(edge_of(found.get(index).and_then(Option::as_ref))?.is_some_and(|edge| edge.on))
+    };
+    Ok(State {
+        following: on(0)?,
+        followed_by: on(1)?,
+        follower_count: count(&found, 2),
+        following_count: count(&found, 3),
+    })
+}
+
+fn count(found: &[Option<Item>], index: usize) -> u64 {
+    let item = found.get(index).and_then(Option::as_ref);
+    item.map_or(0, |item| u64::try_from(item.count).unwrap_or(0))
+}
+
+/// Makes the follow, unless it is there.
+pub(crate) async fn follow(
+    social: &Social,
+    follower: UserId,
+    followee: UserId,
+) -> Result<(), Problem> {
+    let ticket = social.sequence.take();
+    let at = ticket.id;
+    table::retry(|| change(social, follower, followee, move |edge| Edge::made(edge, at))).await
+}
+
+/// Undoes the follow, if it is there.
+pub(crate) async fn unfollow(
+    social: &Social,
+    follower: UserId,
+    followee: UserId,
+) -> Result<(), Problem> {
+    table::retry(|| change(social, follower, followee, Edge::undone)).await
+}
+
+async fn change(
+    social: &Social,
+    follower: UserId,
+    followee: UserId,
+    turn: impl FnOnce(Option<Edge>) -> Option<Edge> + Send,
+) -> Result<(), Attempt> {
+    let key = edge_key(follower, followee);
+    let marks = [user_gone(follower), user_gone(followee)];
+    let [mark, other_mark] = marks.clone();
+    let found = social.table.get(&[key.clone(), mark, other_mark]).await?;
+    let [item, caller_gone, other_gone] = &found[..] else { return Err(Attempt::Again) };
+    if caller_gone.is_some() {
+        return Err(model::caller_gone().into());
+    }
+    if other_gone.is_some() {
+        return Err(Problem::not_found("user").into());
+    }
+    let Some(edge) = turn(edge_of(item.as_ref())?) else { return Ok(()) };
+    let delta = if edge.on { 1 } else { -1 };
+    let mut writes = vec![Write::put_json(key, &edge).when(unchanged(item.as_ref()))];
+    writes.extend(rows(follower, followee, &edge));
+    writes.push(Write::add(user_key(follower, FOLLOWING), delta));
+    writes.push(Write::add(user_key(followee, FOLLOWERS), delta));
+    writes.push(told(social, follower, followee, &edge));
+    writes.extend(marks.map(|mark| Write::check(mark, Condition::Absent)));
+    Ok(social.table.commit(writes).await?)
+}
+
+/// The writes of an edge's index rows: put while it is there, deleted when it is undone.
+fn rows(follower: UserId, followee: UserId, edge: &Edge) -> [Write; 3] {
+    let [by_id, of_followee, of_follower] = row_keys(follower, followee, edge.at);
+    if edge.on {
+        [
+            Write::put(by_id, Bytes::new()),
+            Write::put(of_followee, follower.to_string()),
+            Write::put(of_follower, followee.to_string()),
+        ]
+    } else {
+        [by_id, of_followee, of_follower].map(Write::delete)
+    }
+}
+
+fn told(social: &Social, follower: UserId, followee: UserId, edge: &Edge) -> Write {
+    let follow = Follow { follower_id: follower, followee_id: followee, version: edge.version };
+    outbox::write(&social.event(if edge.on {
+        EventData::FollowCreated(follow)
+    } else {
+        EventData::FollowDeleted(follow)
+    }))
+}
+
+/// A page of followers in the order of their ids.
+pub(crate) async fn followers(
+    table: &dyn Table,
+    user: UserId,
+    after: Option<UserId>,
+    limit: usize,
+) -> Result<Followers, Problem> {
+    let mut query = Query::all(followers_partition(user), limit);
+    if let Some(after) = after {
+        query = query.above(after.to_string());
+    }
+    let found = table.query(query).await?;
+    let users = found.items.iter().map(row_id).collect::<Result<Vec<UserId>, _>>()?;
+    let next = found.next.and_then(|_| users.last().copied());
+    Ok(Followers { users, next })
+}
+
+/// A page of whom `user` follows, in the order of their ids. Undone edges are passed over, so the
+/// page is short only at the end.
+pub(crate) async fn following(
+    table: &dyn Table,
+    user: UserId,
+    after: Option<UserId>,
+    limit: usize,
+) -> Result<Followers, Problem> {
+    let mut query = Query::all(edges_partition(user), limit);
+    if let Some(after) = after {
+        query = query.above(after.to_string());
+    }
+    let mut users: Vec<UserId> = Vec::new();
+    loop {
+        let found = table.query(query.clone()).await?;
+        for item in &found.items {
+            if item.json::<Edge>()?.on {
+                users.push(row_id(item)?);
+            }
+            if users.len() == limit {
+                return Ok(Followers { next: users.last().copied(), users });
+            }
+        }
+        let Some(next) = found.next else { return Ok(Followers { users, next: None }) };
+        query = query.above(next);
+    }
+}
+
+/// Undoes some follows by a user who is marked as deleted; true when none is left.
+pub(crate) async fn undo_following(social: &Social, user: UserId) -> Result<bool, Problem> {
+    let query = Query::all(edges_partition(user), UNDO_EDGES);
+    let items = social.table.query(query).await?.items;
+    let mut writes = Vec::new();
+    let mut undone = 0;
+    for item in &items {
+        writes.push(Write::delete(item.key.clone()).when(Condition::Version(item.version)));
+        let followee = row_id(item)?;
+        if let Some(edge) = Edge::undone(edge_of(Some(item))?) {
+            writes.extend(rows(user, followee, &edge));
+            writes.push(Write::add(user_key(followee, FOLLOWERS), -1));
+            writes.push(told(social, user, followee, &edge));
+            undone -= 1;
+        }
+    }
+    commit_piece(social, user_key(user, FOLLOWING), undone, writes).await
+}
+
+/// Undoes some follows of a user who is marked as deleted; true when none is left.
+pub(crate) async fn undo_followers(social: &Social, user: UserId) -> Result<bool, Problem> {
+    let page = followers(social.table.as_ref(), user, None, UNDO_EDGES).await?.users;
+    let keys: Vec<Key> = page.iter().map(|follower| edge_key(*follower, user)).collect();
+    let items = if keys.is_empty() { Vec::new() } else { social.table.get(&keys).await? };
+    let mut writes = Vec::new();
+    let mut undone = 0;
+    for (follower, item) in page.into_iter().zip(&items) {
+        // Undone between the two reads: the next look finds it gone from the list.
+        let Some(edge) = Edge::undone(edge_of(item.as_ref())?) else { return Ok(false) };
+        writes.push(Write::delete(edge_key(follower, user)).when(unchanged(item.as_ref())));
+        writes.extend(rows(follower, user, &edge));
+        writes.push(Write::add(user_key(follower, FOLLOWING), -1));
+        writes.push(told(social, follower, user, &edge));
+        undone -= 1;
+    }
+    commit_piece(social, user_key(user, FOLLOWERS), undone, writes).await
+}
+
+/// Commits a piece with its effect on the deleted user's counter; the last one removes the counter.
+async fn commit_piece(
+    social: &Social,
+    counter: Key,
+    delta: i64,
+    mut writes: Vec<Write>,
+) -> Result<bool, Problem> {
+    if writes.is_empty() {
+        social.table.commit(vec![Write::delete(counter)]).await?;
+        return Ok(true);
+    }
+    if delta != 0 {
+        writes.push(Write::add(counter, delta));
+    }
+    piece_done(social.table.commit(writes).await)
+}

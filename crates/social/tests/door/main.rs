@@ -1,0 +1,12 @@
+//! The social service as its callers meet it: its routes, its reactions, its internal reads.
+
+#[cfg(test)]
+mod deletion;
+#[cfg(test)]
+mod follows;
+#[cfg(test)]
+mod likes;
+#[cfg(test)]
+mod races;
+#[cfg(test)]
+mod world;
