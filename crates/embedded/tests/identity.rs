@@ -7,8 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use conformance::identity::Stage;
-use conformance::{Oracle, SeededIds, TestClock};
+use conformance::{SeededIds, TestClock};
 use embedded::identity::{Config, EmbeddedIdentity, OpenError, audit};
+use embedded::table::{Options, Store};
 use kernel::identity::Identity;
 use kernel::table::{Key, Table, Write};
 use kernel::{Code, Ids, UserId};
@@ -22,17 +23,19 @@ fn config() -> Config {
 
 struct Place {
     dir: tempfile::TempDir,
-    table: Arc<Oracle>,
+    table: Arc<Store>,
     clock: Arc<TestClock>,
     ids: Arc<SeededIds>,
 }
 
 impl Place {
     fn new() -> Self {
-        let clock = TestClock::new();
+        let (clock, dir) = (TestClock::new(), tempfile::tempdir().unwrap());
+        let options = Options { free_space_floor_bytes: 0, ..Options::default() };
+        let table = Store::open(dir.path().join("user"), options, Arc::clone(&clock) as _);
         Self {
-            dir: tempfile::tempdir().unwrap(),
-            table: Oracle::new(clock.clone()),
+            dir,
+            table: Arc::new(table.unwrap()),
             ids: SeededIds::new(Arc::clone(&clock), 7),
             clock,
         }
@@ -174,7 +177,8 @@ async fn neither_passwords_nor_tokens_are_kept() {
     place.ann(&*identity).await;
     let tokens = identity.sign_in("ann@example.org", PASSWORD).await.unwrap();
     identity.sign_in("ann@example.org", "wrong-horse-1").await.err().unwrap();
-    let kept: Vec<_> = place.table.items("").map(Result::unwrap).collect();
+    let snapshot = place.table.snapshot().unwrap();
+    let kept: Vec<_> = snapshot.items("").map(Result::unwrap).collect();
     assert_eq!(kept.len(), 4, "{kept:?}");
     let text = format!("{kept:?}");
     for secret in [PASSWORD, "wrong-horse-1", &tokens.access_token, &tokens.refresh_token] {
@@ -188,10 +192,10 @@ async fn the_audit_finds_addresses_that_lead_astray() {
     let place = Place::new();
     let identity = place.open();
     let user = place.ann(&*identity).await;
-    assert_eq!(audit(&*place.table).unwrap(), []);
+    assert_eq!(audit(&place.table.snapshot().unwrap()).unwrap(), []);
     let row = Key::new(format!("identity#user#{user}"), "");
     place.table.commit(vec![Write::delete(row)]).await.unwrap();
-    let findings = audit(&*place.table).unwrap();
+    let findings = audit(&place.table.snapshot().unwrap()).unwrap();
     assert_eq!(findings.len(), 1);
     assert!(findings[0].detail.contains(&user.to_string()), "{findings:?}");
 }

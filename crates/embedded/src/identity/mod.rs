@@ -31,7 +31,7 @@ use kernel::table::{
 use kernel::{Clock, Code, Ids, Principal, Problem, Time, UserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, Semaphore};
 use ulid::Ulid;
 
 use access::{Claims, Verified};
@@ -44,8 +44,10 @@ use session::{RefreshToken, Session};
 
 /// An access token is shorter than this; longer ones are refused unread.
 const ACCESS_TOKEN_BYTES_MAX: usize = 2048;
-/// Sign-ins of one account take turns; accounts share this many locks.
-const ACCOUNT_LOCKS: usize = 256;
+/// Sign-ins of one account take turns; accounts share this many turnstiles.
+const TURNSTILES: usize = 256;
+/// Sign-ins at one turnstile, at most: more would not be through before their callers give up.
+const TURNSTILE_WAITING_MAX: usize = 16;
 
 /// Lifetimes, limits and costs. The defaults are the contract's numbers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -79,6 +81,8 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // One core stays free for everything else.
+        let hash_workers = cores.saturating_sub(1).max(1);
         Self {
             issuer: "http://127.0.0.1:8080".into(),
             client_id: "mini-sns".into(),
@@ -87,9 +91,9 @@ impl Default for Config {
             failed_sign_ins_max: 10,
             failed_sign_ins_window_secs: 15 * 60,
             sessions_max: 200,
-            // One core stays free for everything else.
-            hash_workers: cores.saturating_sub(1).max(1),
-            hash_waiting_max: 64,
+            hash_workers,
+            // The last of them waits about a second, well within a request's time.
+            hash_waiting_max: 32 * hash_workers,
             argon2_memory_kib: 19 * 1024,
             argon2_passes: 2,
             verified_tokens_max: 100_000,
@@ -117,7 +121,13 @@ pub struct EmbeddedIdentity {
     keys: Keys,
     passwords: Passwords,
     verified: Verified,
-    accounts: Vec<Mutex<()>>,
+    turnstiles: Vec<Turnstile>,
+}
+
+/// Where sign-ins of an account wait for each other.
+struct Turnstile {
+    waiting: Semaphore,
+    turn: Mutex<()>,
 }
 
 /// What is kept of an identity; holds a password's hash, so not `Debug`.
@@ -188,8 +198,10 @@ impl EmbeddedIdentity {
         let keys = Keys::open(keys_dir, &*ids)?;
         let passwords = Passwords::new(&config, Arc::clone(&ids)).map_err(OpenError::Config)?;
         let verified = Verified::new(config.verified_tokens_max);
-        let accounts = (0..ACCOUNT_LOCKS).map(|_| Mutex::new(())).collect();
-        Ok(Arc::new(Self { config, table, clock, ids, keys, passwords, verified, accounts }))
+        let turnstile =
+            || Turnstile { waiting: Semaphore::new(TURNSTILE_WAITING_MAX), turn: Mutex::new(()) };
+        let turnstiles = std::iter::repeat_with(turnstile).take(TURNSTILES).collect();
+        Ok(Arc::new(Self { config, table, clock, ids, keys, passwords, verified, turnstiles }))
     }
 
     /// Signs with a new key from now on. Tokens of the present key stay good, those of the key
@@ -200,12 +212,12 @@ impl EmbeddedIdentity {
         Ok(())
     }
 
-    async fn turn(&self, account: &str) -> MutexGuard<'_, ()> {
+    fn turnstile(&self, account: &str) -> &Turnstile {
         let number = account
             .bytes()
             .take(8)
             .fold(0, |number: usize, byte| number.wrapping_mul(31).wrapping_add(usize::from(byte)));
-        self.accounts[number % ACCOUNT_LOCKS].lock().await
+        &self.turnstiles[number % TURNSTILES]
     }
 
     async fn known(&self, user: UserId) -> Result<Option<Known>, TableError> {
@@ -228,7 +240,9 @@ impl EmbeddedIdentity {
         known: Option<Known>,
         password: &str,
     ) -> Result<Known, Problem> {
-        let _turn = self.turn(account).await;
+        let turnstile = self.turnstile(account);
+        let _place = turnstile.waiting.try_acquire().map_err(password::too_busy)?;
+        let _turn = turnstile.turn.lock().await;
         let mut attempts = Attempts::read(&*self.table, account).await?;
         attempts.check(self.clock.now())?;
         let hash = known.as_ref().map(|known| known.credentials.password.clone());

@@ -6,7 +6,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use kernel::{Code, Ids, Problem};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, TryAcquireError};
 
 use super::Config;
 
@@ -70,10 +70,7 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|error| {
-            let detail = "Too many people are signing in at this moment. Try again soon.";
-            Problem::new(Code::RateLimited, detail).retry_after_secs(1).because(error)
-        })?;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(too_busy)?;
         let worker = Arc::clone(&self.workers).acquire_owned().await.map_err(Problem::internal)?;
         let done = tokio::task::spawn_blocking(move || {
             // Held until the work is done, even when the caller has gone.
@@ -82,6 +79,12 @@ impl Passwords {
         });
         done.await.map_err(Problem::internal)
     }
+}
+
+/// 429: not now, for everything that checks passwords is busy.
+pub(super) fn too_busy(error: TryAcquireError) -> Problem {
+    let detail = "Too many people are signing in at this moment. Try again soon.";
+    Problem::new(Code::RateLimited, detail).retry_after_secs(1).because(error)
 }
 
 fn phc(argon2: &Argon2<'_>, password: &[u8], salt: &[u8; 32]) -> Result<String, String> {
