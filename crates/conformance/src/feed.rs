@@ -17,7 +17,7 @@ pub fn skeleton(entries: u64) -> Skeleton {
         author_id: UserId(7.into()),
         arrival: number,
     };
-    Skeleton { entries: (0..entries).rev().map(entry).collect(), exhausted: true }
+    Skeleton { entries: (0..entries).rev().map(entry).collect(), exhausted: true, seen: 0 }
 }
 
 const USER: UserId = UserId(ulid::Ulid(1));

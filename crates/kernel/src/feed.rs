@@ -27,6 +27,9 @@ pub struct Skeleton {
     pub entries: Vec<FeedEntry>,
     /// Whether the feed has no older ones.
     pub exhausted: bool,
+    /// Whatever arrived in the feed up to this is in it; entries that arrived later are not.
+    #[serde(default)]
+    pub seen: u64,
 }
 
 /// A read through the cache.

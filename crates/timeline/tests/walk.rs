@@ -1,0 +1,141 @@
+//! Readers that walk a feed both ways while it changes: nothing lost, nothing given twice.
+
+mod world;
+
+use std::collections::{BTreeSet, HashSet};
+
+use kernel::{PostId, UserId};
+use proptest::prelude::*;
+use timeline::Config;
+use world::{World, ids};
+
+#[derive(Clone, Debug)]
+enum Act {
+    /// An author writes.
+    Post(usize),
+    /// One of the posts so far is deleted.
+    Delete(usize),
+    /// The reader follows or no longer follows one of the fickle authors.
+    Turn(usize),
+    /// Some of what waits is delivered.
+    Deliver(usize),
+    /// The reader asks for what is newer.
+    Newer(usize),
+    /// The reader asks for what is older.
+    Older(usize),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        4 => (0..6_usize).prop_map(Act::Post),
+        1 => (0..100_usize).prop_map(Act::Delete),
+        1 => (0..2_usize).prop_map(Act::Turn),
+        5 => (1..9_usize).prop_map(Act::Deliver),
+        2 => (1..6_usize).prop_map(Act::Newer),
+        1 => (1..6_usize).prop_map(Act::Older),
+    ]
+}
+
+/// A client that keeps both cursors and everything it was given.
+struct Reader {
+    user: UserId,
+    older: Option<String>,
+    newer: Option<String>,
+    given: Vec<PostId>,
+}
+
+impl Reader {
+    async fn start(world: &World, user: UserId, limit: usize) -> Self {
+        let (page, _) = world.read(user, &format!("?limit={limit}")).await;
+        let cursor = |name: &str| page[name].as_str().map(str::to_owned);
+        Self { user, older: cursor("nextCursor"), newer: cursor("prevCursor"), given: ids(&page) }
+    }
+
+    async fn step(&mut self, world: &World, limit: usize, newer: bool) -> usize {
+        let cursor = if newer { &self.newer } else { &self.older };
+        let Some(cursor) = cursor.clone() else { return 0 };
+        let (page, _) = world.read(self.user, &format!("?limit={limit}&cursor={cursor}")).await;
+        let found = ids(&page);
+        assert!(found.is_sorted_by(|a, b| a > b), "newest first");
+        let cursor = |name: &str| page[name].as_str().map(str::to_owned);
+        if newer {
+            self.newer = cursor("prevCursor");
+            assert!(self.newer.is_some());
+        } else {
+            self.older = cursor("nextCursor");
+        }
+        self.given.extend(&found);
+        found.len()
+    }
+}
+
+async fn run(seed: u64, big_followers: i64, acts: Vec<Act>) {
+    let config = Config { big_followers, fanout_page: 2, trim_every: 1, ..Config::default() };
+    let world = World::quick(config, seed);
+    let reader = world.user();
+    let authors = world.users(6);
+    // Some followers more, so that fan-out takes several pages and authors may be big.
+    for follower in world.users(3) {
+        authors.iter().for_each(|author| world.follow(follower, *author));
+    }
+    authors[..4].iter().for_each(|author| world.follow(reader, *author));
+    world.settle().await;
+    let first = world.post(authors[0]);
+    world.settle().await;
+    let mut walk = Reader::start(&world, reader, 3).await;
+    let (mut posts, mut deleted) = (vec![first], HashSet::new());
+    for act in acts {
+        match act {
+            Act::Post(author) => posts.push(world.post(authors[author])),
+            Act::Delete(at) => {
+                let post = posts[at % posts.len()];
+                world.delete(post);
+                deleted.insert(post);
+            }
+            Act::Turn(fickle) => {
+                let author = authors[4 + fickle];
+                if world.know().follows.contains(&(reader, author)) {
+                    world.unfollow(reader, author);
+                } else {
+                    world.follow(reader, author);
+                }
+            }
+            Act::Deliver(most) => drop(world.deliver_some(most).await),
+            Act::Newer(limit) => drop(walk.step(&world, limit, true).await),
+            Act::Older(limit) => drop(walk.step(&world, limit, false).await),
+        }
+    }
+    world.settle().await;
+    while walk.step(&world, 4, true).await > 0 {}
+    while walk.step(&world, 4, false).await > 0 {}
+    let given: BTreeSet<_> = walk.given.iter().copied().collect();
+    assert_eq!(given.len(), walk.given.len(), "given twice: {:?}", walk.given);
+    let steady: HashSet<_> = authors[..4].iter().collect();
+    let (known, follows) = {
+        let others = world.know();
+        (others.posts.clone(), others.follows.clone())
+    };
+    for post in known.values().filter(|post| steady.contains(&post.author_id)) {
+        assert!(given.contains(&post.post_id), "lost: {:?}", post.post_id);
+    }
+    // And whoever starts now sees exactly what is there.
+    let shown = |author: UserId| author == reader || follows.contains(&(reader, author));
+    let there: Vec<_> = known.values().rev().filter(|post| shown(post.author_id)).collect();
+    let there: Vec<_> = there.iter().map(|post| post.post_id).collect();
+    assert_eq!(world.all(reader, 3).await, there);
+    assert_eq!(world.audit().await, []);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_is_lost_and_nothing_is_given_twice(
+        seed: u64,
+        big in prop_oneof![Just(2_i64), Just(1000)],
+        acts in proptest::collection::vec(act(), 1..90),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(run(seed, big, acts));
+    }
+}

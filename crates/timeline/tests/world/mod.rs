@@ -1,0 +1,484 @@
+//! A small world around the timeline: the other services as maps, a bus that delivers everything
+//! twice and in any order, and the real table, cache and hub of one process.
+
+#![expect(dead_code, reason = "each test file uses its part of the world")]
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use conformance::{SeededIds, TestClock};
+use embedded::feed::{FeedLimits, MemoryFeed};
+use embedded::sockets::{Hub, HubLimits};
+use embedded::table::{Options, Store};
+use kernel::audit::{Finding, Snapshot};
+use kernel::bus::{Bus, BusError, Delivery, Message, Subscription};
+use kernel::event::{DeletedPost, DeletedUser, Follow};
+use kernel::identity::{Identity, Revoke, Tokens};
+use kernel::peers::{Followers, Peers};
+use kernel::table::Table;
+use kernel::{
+    Clock, Event, EventData, Ids, Post, PostId, Principal, Problem, Profile, Time, UserId,
+};
+use serde_json::Value;
+use timeline::{Config, Parts, Timeline};
+use tower::ServiceExt;
+
+/// What the other services know.
+#[derive(Default)]
+pub(crate) struct Others {
+    pub(crate) posts: BTreeMap<PostId, Post>,
+    pub(crate) profiles: HashMap<UserId, Profile>,
+    pub(crate) follows: BTreeSet<(UserId, UserId)>,
+    pub(crate) likes: BTreeSet<(PostId, UserId)>,
+    /// Calls by name, to see what caches spare.
+    pub(crate) calls: HashMap<&'static str, usize>,
+    versions: HashMap<(UserId, UserId), u64>,
+}
+
+#[derive(Default)]
+pub(crate) struct MapPeers(Mutex<Others>);
+
+impl MapPeers {
+    fn call(&self, name: &'static str) -> MutexGuard<'_, Others> {
+        let mut others = self.0.lock().unwrap();
+        *others.calls.entry(name).or_default() += 1;
+        others
+    }
+}
+
+fn page(mut users: Vec<UserId>, after: Option<UserId>, limit: usize) -> Followers {
+    users.retain(|user| after.is_none_or(|after| *user > after));
+    users.sort();
+    let more = users.len() > limit;
+    users.truncate(limit);
+    let next = users.last().copied().filter(|_| more);
+    Followers { users, next }
+}
+
+#[async_trait]
+impl Peers for MapPeers {
+    async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
+        assert!(!ids.is_empty() && ids.len() <= 100);
+        let others = self.call("posts");
+        Ok(ids.iter().map(|id| others.posts.get(id).cloned()).collect())
+    }
+
+    async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
+        assert!(!ids.is_empty() && ids.len() <= 100);
+        let others = self.call("posts_exist");
+        Ok(ids.iter().map(|id| others.posts.contains_key(id)).collect())
+    }
+
+    async fn newest_posts(
+        &self,
+        author: UserId,
+        before: Option<PostId>,
+        limit: usize,
+    ) -> Result<Vec<Post>, Problem> {
+        assert!((1..=100).contains(&limit));
+        let others = self.call("newest_posts");
+        let of_author = others.posts.values().rev().filter(|post| post.author_id == author);
+        let older = of_author.filter(|post| before.is_none_or(|before| post.post_id < before));
+        Ok(older.take(limit).cloned().collect())
+    }
+
+    async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
+        assert!(!ids.is_empty() && ids.len() <= 100);
+        let others = self.call("profiles");
+        Ok(ids.iter().map(|id| others.profiles.get(id).cloned()).collect())
+    }
+
+    async fn like_counts(&self, posts: &[PostId]) -> Result<Vec<u64>, Problem> {
+        assert!(!posts.is_empty() && posts.len() <= 100);
+        let others = self.call("like_counts");
+        let count = |id| others.likes.iter().filter(|(post, _)| post == id).count() as u64;
+        Ok(posts.iter().map(count).collect())
+    }
+
+    async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
+        assert!(!posts.is_empty() && posts.len() <= 100);
+        let others = self.call("liked");
+        Ok(posts.iter().map(|post| others.likes.contains(&(*post, viewer))).collect())
+    }
+
+    async fn followers(
+        &self,
+        user: UserId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Followers, Problem> {
+        let others = self.call("followers");
+        let edges = others.follows.iter().filter(|(_, followee)| *followee == user);
+        Ok(page(edges.map(|(follower, _)| *follower).collect(), after, limit))
+    }
+
+    async fn following(
+        &self,
+        user: UserId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Followers, Problem> {
+        let others = self.call("following");
+        let edges = others.follows.iter().filter(|(follower, _)| *follower == user);
+        Ok(page(edges.map(|(_, followee)| *followee).collect(), after, limit))
+    }
+}
+
+/// Tokens are `good:<user id>:<milliseconds it is good for>`.
+struct Tickets(Arc<TestClock>);
+
+fn no() -> Problem {
+    Problem::unauthenticated("not a ticket")
+}
+
+#[async_trait]
+impl Identity for Tickets {
+    async fn verify(&self, token: &str) -> Result<Arc<Principal>, Problem> {
+        let rest = token.strip_prefix("good:").ok_or_else(no)?;
+        let (user, millis) = rest.split_once(':').ok_or_else(no)?;
+        let good_for = Duration::from_millis(millis.parse().map_err(|_| no())?);
+        let user_id = user.parse().map_err(|_| no())?;
+        let expires_at = self.0.now() + good_for;
+        Ok(Arc::new(Principal { user_id, session: "s".into(), expires_at }))
+    }
+
+    async fn create(&self, _: UserId, _: &str, _: &str) -> Result<(), Problem> {
+        Err(no())
+    }
+    async fn sign_in(&self, _: &str, _: &str) -> Result<Tokens, Problem> {
+        Err(no())
+    }
+    async fn refresh(&self, _: &str) -> Result<Tokens, Problem> {
+        Err(no())
+    }
+    async fn revoke(&self, _: UserId, _: Revoke<'_>) -> Result<(), Problem> {
+        Err(no())
+    }
+    async fn change_password(&self, _: &Principal, _: &str, _: &str) -> Result<(), Problem> {
+        Err(no())
+    }
+    async fn check_password(&self, _: UserId, _: &str) -> Result<(), Problem> {
+        Err(no())
+    }
+    async fn delete(&self, _: UserId) -> Result<(), Problem> {
+        Err(no())
+    }
+    async fn email(&self, _: UserId) -> Result<Option<String>, Problem> {
+        Err(no())
+    }
+    async fn key_set(&self) -> Result<Value, Problem> {
+        Err(no())
+    }
+    fn issuer(&self) -> &str {
+        "tickets"
+    }
+}
+
+/// Waiting messages by queue. Everything is waiting twice.
+#[derive(Default)]
+pub(crate) struct Waiting(Mutex<Vec<(&'static str, Message)>>);
+
+const QUEUES: [&str; 4] =
+    ["timeline-fanout", "timeline-removal", "timeline-follow", "timeline-user"];
+
+#[async_trait]
+impl Bus for Waiting {
+    async fn publish(&self, _: &[Event]) -> Result<(), BusError> {
+        panic!("the timeline publishes nothing");
+    }
+
+    async fn enqueue(&self, queue: &str, messages: &[Message]) -> Result<(), BusError> {
+        let queue = QUEUES.iter().find(|name| **name == queue).expect("a queue of ours");
+        for message in messages {
+            for _ in 0..2 {
+                self.0.lock().unwrap().push((queue, message.clone()));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) clock: Arc<TestClock>,
+    pub(crate) ids: Arc<SeededIds>,
+    pub(crate) others: Arc<MapPeers>,
+    pub(crate) waiting: Arc<Waiting>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) table: Arc<dyn Table>,
+    pub(crate) timeline: Arc<Timeline>,
+    pub(crate) app: Router,
+    subscriptions: Vec<Subscription>,
+    random: Mutex<u64>,
+    snapshot: Box<dyn Fn() -> Box<dyn Snapshot> + Send + Sync>,
+    _dir: Option<tempfile::TempDir>,
+}
+
+/// An oracle as a snapshot of itself.
+struct Now(Arc<conformance::Oracle>);
+
+impl Snapshot for Now {
+    fn items<'a>(
+        &'a self,
+        prefix: &str,
+    ) -> Box<dyn Iterator<Item = Result<kernel::table::Item, kernel::table::TableError>> + Send + 'a>
+    {
+        self.0.items(prefix)
+    }
+}
+
+impl World {
+    /// A world on the real table.
+    pub(crate) fn new(config: Config) -> Self {
+        let clock = TestClock::new();
+        let dir = tempfile::tempdir().unwrap();
+        let options = Options { memtable_bytes: 1024 * 1024, ..Options::default() };
+        let store = Arc::new(Store::open(dir.path(), options, clock.clone()).unwrap());
+        let table = store.clone();
+        let snapshot = move || -> Box<dyn Snapshot> { Box::new(store.snapshot().unwrap()) };
+        Self::on(config, clock, table, Box::new(snapshot), Some(dir))
+    }
+
+    /// A world on the oracle, for properties that are tried many times.
+    pub(crate) fn quick(config: Config, seed: u64) -> Self {
+        let clock = TestClock::new();
+        let table = conformance::Oracle::new(clock.clone());
+        let oracle = table.clone();
+        let snapshot = move || -> Box<dyn Snapshot> { Box::new(Now(oracle.clone())) };
+        let world = Self::on(config, clock, table, Box::new(snapshot), None);
+        *world.random.lock().unwrap() = seed | 1;
+        world
+    }
+
+    fn on(
+        config: Config,
+        clock: Arc<TestClock>,
+        table: Arc<dyn Table>,
+        snapshot: Box<dyn Fn() -> Box<dyn Snapshot> + Send + Sync>,
+        dir: Option<tempfile::TempDir>,
+    ) -> Self {
+        let ids = SeededIds::new(clock.clone(), 1);
+        let (others, waiting) = (Arc::<MapPeers>::default(), Arc::<Waiting>::default());
+        let hub = Hub::new(HubLimits::default());
+        let parts = Parts {
+            table: table.clone(),
+            bus: waiting.clone(),
+            feed: MemoryFeed::new(FeedLimits::default(), clock.clone()),
+            sockets: hub.clone(),
+            connections: hub.clone(),
+            peers: others.clone(),
+            identity: Arc::new(Tickets(clock.clone())),
+            clock: clock.clone(),
+            ids: ids.clone(),
+        };
+        let timeline = Timeline::new(parts, config);
+        let (app, _) = timeline.clone().routes().split_for_parts();
+        let subscriptions = timeline.clone().subscriptions();
+        Self {
+            clock,
+            ids,
+            others,
+            waiting,
+            hub,
+            table,
+            timeline,
+            app,
+            subscriptions,
+            snapshot,
+            random: Mutex::new(0x9E37_79B9_7F4A_7C15),
+            _dir: dir,
+        }
+    }
+
+    pub(crate) fn know(&self) -> MutexGuard<'_, Others> {
+        self.others.0.lock().unwrap()
+    }
+
+    pub(crate) fn calls(&self, name: &'static str) -> usize {
+        self.know().calls.get(name).copied().unwrap_or(0)
+    }
+
+    fn random(&self) -> usize {
+        let mut state = self.random.lock().unwrap();
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        (*state >> 11) as usize
+    }
+
+    /// Says an event: it waits, twice, in every queue that wants it.
+    pub(crate) fn say(&self, data: EventData) {
+        let event = Event::new(&*self.ids, &*self.clock, data);
+        for subscription in &self.subscriptions {
+            if subscription.kinds.contains(&event.kind()) {
+                for _ in 0..2 {
+                    let message = Message::from(event.clone());
+                    self.waiting.0.lock().unwrap().push((subscription.queue, message));
+                }
+            }
+        }
+    }
+
+    /// Delivers one batch of what waits, in any order; false when nothing waits.
+    pub(crate) async fn deliver_some(&self, most: usize) -> bool {
+        let (queue, batch) = {
+            let mut waiting = self.waiting.0.lock().unwrap();
+            if waiting.is_empty() {
+                return false;
+            }
+            let queue = waiting[self.random() % waiting.len()].0;
+            let mut batch = Vec::new();
+            while batch.len() < most {
+                let left: Vec<usize> =
+                    (0..waiting.len()).filter(|at| waiting[*at].0 == queue).collect();
+                if left.is_empty() {
+                    break;
+                }
+                let at = left[self.random() % left.len()];
+                let (_, message) = waiting.swap_remove(at);
+                batch.push(Delivery { id: batch.len().to_string(), receives: 1, message });
+            }
+            (queue, batch)
+        };
+        let subscription = self.subscriptions.iter().find(|s| s.queue == queue).unwrap();
+        assert!(most <= subscription.batch_max);
+        let failed = subscription.handler.handle(batch).await;
+        assert!(failed.is_empty(), "{failed:?}");
+        true
+    }
+
+    /// Delivers until nothing waits.
+    pub(crate) async fn settle(&self) {
+        while self.deliver_some(1 + self.random() % 10).await {}
+    }
+
+    pub(crate) fn user(&self) -> UserId {
+        let user_id = UserId(self.ids.ulid());
+        let now = self.clock.now();
+        let profile = Profile {
+            user_id,
+            handle: format!("u{}", user_id.0.0 % 1_000_000),
+            display_name: String::new(),
+            bio: String::new(),
+            created_at: now,
+            updated_at: now,
+        };
+        self.know().profiles.insert(user_id, profile);
+        user_id
+    }
+
+    pub(crate) fn users(&self, many: usize) -> Vec<UserId> {
+        (0..many).map(|_| self.user()).collect()
+    }
+
+    /// Writes a post that no event tells of yet.
+    pub(crate) fn write(&self, author_id: UserId) -> Post {
+        self.clock.advance(Duration::from_millis(1));
+        let post_id = PostId(self.ids.ulid());
+        let text = format!("\"post\" {post_id}\n");
+        let post = Post { post_id, author_id, text, created_at: self.clock.now() };
+        self.know().posts.insert(post_id, post.clone());
+        post
+    }
+
+    pub(crate) fn post(&self, author: UserId) -> PostId {
+        let post = self.write(author);
+        self.say(EventData::PostCreated(post.clone()));
+        post.post_id
+    }
+
+    pub(crate) fn delete(&self, post: PostId) {
+        let gone = self.know().posts.remove(&post);
+        if let Some(Post { post_id, author_id, created_at, .. }) = gone {
+            self.say(EventData::PostDeleted(DeletedPost { post_id, author_id, created_at }));
+        }
+    }
+
+    pub(crate) fn follow(&self, follower_id: UserId, followee_id: UserId) {
+        let version = self.next_version(follower_id, followee_id);
+        if self.know().follows.insert((follower_id, followee_id)) {
+            self.say(EventData::FollowCreated(Follow { follower_id, followee_id, version }));
+        }
+    }
+
+    pub(crate) fn unfollow(&self, follower_id: UserId, followee_id: UserId) {
+        let version = self.next_version(follower_id, followee_id);
+        if self.know().follows.remove(&(follower_id, followee_id)) {
+            self.say(EventData::FollowDeleted(Follow { follower_id, followee_id, version }));
+        }
+    }
+
+    fn next_version(&self, follower: UserId, followee: UserId) -> u64 {
+        let mut others = self.know();
+        let version = others.versions.entry((follower, followee)).or_default();
+        *version += 1;
+        *version
+    }
+
+    /// Deletes an account, as every service does.
+    pub(crate) fn delete_user(&self, user_id: UserId) {
+        let posts: Vec<PostId> = {
+            let mut others = self.know();
+            others.profiles.remove(&user_id);
+            others.follows.retain(|(a, b)| *a != user_id && *b != user_id);
+            let posts = others.posts.values().filter(|post| post.author_id == user_id);
+            posts.map(|post| post.post_id).collect()
+        };
+        posts.into_iter().for_each(|post| self.delete(post));
+        self.say(EventData::UserDeleted(DeletedUser { user_id }));
+    }
+
+    pub(crate) async fn get(&self, user_id: UserId, query: &str) -> Response<Body> {
+        let principal = Principal { user_id, session: "s".into(), expires_at: Time::default() };
+        let mut request = Request::get(format!("/timeline{query}")).body(Body::empty()).unwrap();
+        request.extensions_mut().insert(Arc::new(principal));
+        self.app.clone().oneshot(request).await.unwrap()
+    }
+
+    /// A page, and whether it was a hit.
+    pub(crate) async fn read(&self, user: UserId, query: &str) -> (Value, bool) {
+        let response = self.get(user, query).await;
+        assert_eq!(response.status(), 200, "{response:?}");
+        let hit = response.headers()["x-cache"] == "hit";
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (serde_json::from_slice(&body).unwrap(), hit)
+    }
+
+    /// The ids on the first page of 100.
+    pub(crate) async fn ids(&self, user: UserId) -> Vec<PostId> {
+        ids(&self.read(user, "?limit=100").await.0)
+    }
+
+    /// Every id, from the first page to the end, with pages of `limit`.
+    pub(crate) async fn all(&self, user: UserId, limit: usize) -> Vec<PostId> {
+        let (mut all, mut query) = (Vec::new(), format!("?limit={limit}"));
+        loop {
+            let (page, _) = self.read(user, &query).await;
+            let found = ids(&page);
+            let next = page["nextCursor"].as_str();
+            assert!(found.len() == limit || next.is_none(), "a page is short only at the end");
+            all.extend(found);
+            let Some(next) = next else { return all };
+            query = format!("?limit={limit}&cursor={next}");
+        }
+    }
+
+    pub(crate) async fn audit(&self) -> Vec<Finding> {
+        let snapshot = (self.snapshot)();
+        timeline::audit::audit(&*snapshot, &*self.others).await.unwrap()
+    }
+
+    pub(crate) fn known_users(&self) -> BTreeSet<UserId> {
+        timeline::audit::users(&*(self.snapshot)()).unwrap()
+    }
+}
+
+pub(crate) fn ids(page: &Value) -> Vec<PostId> {
+    let items = page["items"].as_array().unwrap();
+    items.iter().map(|item| item["post"]["postId"].as_str().unwrap().parse().unwrap()).collect()
+}
