@@ -17,6 +17,7 @@ mod audit;
 mod keys;
 mod password;
 mod session;
+mod turnstile;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +32,6 @@ use kernel::table::{
 use kernel::{Clock, Code, Ids, Principal, Problem, Time, UserId};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Mutex, Semaphore};
 use ulid::Ulid;
 
 use access::{Claims, Verified};
@@ -41,13 +41,10 @@ use keys::Keys;
 pub use keys::KeysError;
 use password::Passwords;
 use session::{RefreshToken, Session};
+use turnstile::Turnstiles;
 
 /// An access token is shorter than this; longer ones are refused unread.
 const ACCESS_TOKEN_BYTES_MAX: usize = 2048;
-/// Sign-ins of one account take turns; accounts share this many turnstiles.
-const TURNSTILES: usize = 256;
-/// Sign-ins at one turnstile, at most: more would not be through before their callers give up.
-const TURNSTILE_WAITING_MAX: usize = 16;
 
 /// Lifetimes, limits and costs. The defaults are the contract's numbers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -121,13 +118,7 @@ pub struct EmbeddedIdentity {
     keys: Keys,
     passwords: Passwords,
     verified: Verified,
-    turnstiles: Vec<Turnstile>,
-}
-
-/// Where sign-ins of an account wait for each other.
-struct Turnstile {
-    waiting: Semaphore,
-    turn: Mutex<()>,
+    turnstiles: Turnstiles,
 }
 
 /// What is kept of an identity; holds a password's hash, so not `Debug`.
@@ -198,9 +189,7 @@ impl EmbeddedIdentity {
         let keys = Keys::open(keys_dir, &*ids)?;
         let passwords = Passwords::new(&config, Arc::clone(&ids)).map_err(OpenError::Config)?;
         let verified = Verified::new(config.verified_tokens_max);
-        let turnstile =
-            || Turnstile { waiting: Semaphore::new(TURNSTILE_WAITING_MAX), turn: Mutex::new(()) };
-        let turnstiles = std::iter::repeat_with(turnstile).take(TURNSTILES).collect();
+        let turnstiles = Turnstiles::default();
         Ok(Arc::new(Self { config, table, clock, ids, keys, passwords, verified, turnstiles }))
     }
 
@@ -210,14 +199,6 @@ impl EmbeddedIdentity {
         self.keys.rotate(&*self.ids)?;
         self.verified.clear();
         Ok(())
-    }
-
-    fn turnstile(&self, account: &str) -> &Turnstile {
-        let number = account
-            .bytes()
-            .take(8)
-            .fold(0, |number: usize, byte| number.wrapping_mul(31).wrapping_add(usize::from(byte)));
-        &self.turnstiles[number % TURNSTILES]
     }
 
     async fn known(&self, user: UserId) -> Result<Option<Known>, TableError> {
@@ -240,9 +221,7 @@ impl EmbeddedIdentity {
         known: Option<Known>,
         password: &str,
     ) -> Result<Known, Problem> {
-        let turnstile = self.turnstile(account);
-        let _place = turnstile.waiting.try_acquire().map_err(password::too_busy)?;
-        let _turn = turnstile.turn.lock().await;
+        let _turn = self.turnstiles.enter(account).await?;
         let mut attempts = Attempts::read(&*self.table, account).await?;
         attempts.check(self.clock.now())?;
         let hash = known.as_ref().map(|known| known.credentials.password.clone());

@@ -1,0 +1,45 @@
+//! Sign-ins of one account take turns, so that many at once cannot pass its limit together.
+
+use kernel::Problem;
+use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
+
+use super::password::too_busy;
+
+/// Accounts share this many turnstiles.
+const TURNSTILES: usize = 256;
+/// Sign-ins at one of them, at most: more would not be through before their callers give up.
+const WAITING_MAX: usize = 16;
+
+struct Turnstile {
+    waiting: Semaphore,
+    turn: Mutex<()>,
+}
+
+/// All turnstiles.
+pub(super) struct Turnstiles(Vec<Turnstile>);
+
+/// An account's turn, which ends when this is dropped.
+pub(super) struct Turn<'a> {
+    _turn: MutexGuard<'a, ()>,
+    _place: SemaphorePermit<'a>,
+}
+
+impl Default for Turnstiles {
+    fn default() -> Self {
+        let fresh = || Turnstile { waiting: Semaphore::new(WAITING_MAX), turn: Mutex::new(()) };
+        Self(std::iter::repeat_with(fresh).take(TURNSTILES).collect())
+    }
+}
+
+impl Turnstiles {
+    /// Waits for the turn of `account`, the digest of an address; 429 when too many do.
+    pub(super) async fn enter(&self, account: &str) -> Result<Turn<'_>, Problem> {
+        let number = account
+            .bytes()
+            .take(8)
+            .fold(0, |number: usize, byte| number.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        let turnstile = &self.0[number % TURNSTILES];
+        let place = turnstile.waiting.try_acquire().map_err(too_busy)?;
+        Ok(Turn { _turn: turnstile.turn.lock().await, _place: place })
+    }
+}
