@@ -24,7 +24,7 @@ use crate::table::OpenError;
 const FORMAT: u32 = 1;
 const FORMAT_KEY: &[u8] = b"v";
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
-const MEMTABLE_BYTES_MAX: u64 = 16 << 20;
+const MEMTABLE_BYTES_MAX: u64 = 8 << 20;
 const FILES_OPEN_MAX: usize = 64;
 
 /// Which kind of row a key leads to.
