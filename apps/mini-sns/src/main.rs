@@ -1,1 +1,58 @@
-fn main() {}
+//! Mini-SNS in one binary: the four services over the embedded backend, and the operator's
+//! commands. Nothing else has to be installed.
+
+mod admin;
+mod cli;
+mod demo;
+mod dlq;
+mod failure;
+mod heartbeat;
+mod limits;
+mod load;
+mod logging;
+mod metering;
+mod openapi;
+mod output;
+mod peers;
+mod serve;
+mod settings;
+mod values;
+mod verify;
+mod world;
+
+use std::process::ExitCode;
+
+use cli::{Command, Refusal};
+use failure::Failure;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let command = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli.command,
+        Err(Refusal::Help(text)) => {
+            output::text(&text);
+            return ExitCode::SUCCESS;
+        }
+        Err(Refusal::Usage(line)) => return Failure::usage(line).report(),
+    };
+    match run(command.unwrap_or_else(|| Command::Serve(Box::default()))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::failed(format!("no runtime: {error}")))?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve(options) => serve::run(*options).await,
+            Command::Openapi => openapi::print(),
+            Command::Dlq(command) => dlq::run(command).await,
+            Command::Verify(args) => verify::run(args).await,
+            Command::Load(args) => load::run(*args).await,
+        }
+    })
+}

@@ -31,6 +31,21 @@ pub fn is_row(key: &Key) -> bool {
     key.partition.starts_with(PARTITION_PREFIX)
 }
 
+/// How many rows wait for the relay.
+pub async fn waiting(table: &dyn Table) -> Result<usize, TableError> {
+    let mut rows = 0;
+    for shard in 0..SHARDS {
+        let mut query = Query::all(partition(shard), SWEEP_ITEMS);
+        loop {
+            let found = table.query(query.clone()).await?;
+            rows += found.items.len();
+            let Some(next) = found.next else { break };
+            query = query.above(next);
+        }
+    }
+    Ok(rows)
+}
+
 /// Takes outbox rows to the bus, and away once the bus has them.
 #[derive(Clone)]
 pub struct Relay {

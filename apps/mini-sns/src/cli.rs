@@ -1,0 +1,135 @@
+//! The command line. A bad flag is one line that says what and where, and exit code 2.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::settings::Layer;
+
+/// Mini-SNS: a microblog in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "mini-sns", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do; serves where left out.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve everything, and print the address to open
+    Serve(Box<Serve>),
+    /// Print the OpenAPI document of the API
+    Openapi,
+    /// Look after events that could not be handled
+    #[command(subcommand)]
+    Dlq(crate::dlq::Command),
+    /// Check the data of a stopped server against its own rules
+    Verify(crate::verify::VerifyArgs),
+    /// Put load on a Mini-SNS and measure it
+    Load(Box<crate::load::LoadArgs>),
+}
+
+/// How to serve.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Serve {
+    /// Configuration file (TOML); its keys are the long flags with _ for -
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Fill an example world that goes on living
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// Everything else
+    #[command(flatten)]
+    pub(crate) options: Layer,
+}
+
+/// Reads the command line; what cannot be used is the one line to show, and help is its text.
+pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Refusal> {
+    let command = Cli::command().mut_subcommand("serve", |serve| {
+        serve.mut_args(|arg| {
+            let id = arg.get_id().as_str().to_uppercase();
+            if arg.is_positional() || id == "HELP" {
+                arg
+            } else {
+                arg.env(format!("MINI_SNS_{id}"))
+            }
+        })
+    });
+    let args: Vec<OsString> = args.into_iter().collect();
+    // `mini-sns` alone means `mini-sns serve`, so that its environment variables count there too.
+    let args = if args.len() < 2 { vec!["mini-sns".into(), "serve".into()] } else { args };
+    let matches = command.try_get_matches_from(args).map_err(|error| Refusal::from(&error))?;
+    Cli::from_arg_matches(&matches).map_err(|error| Refusal::from(&error))
+}
+
+/// Why the command line was not taken.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It asked for help or the version: this text.
+    Help(String),
+    /// It cannot be used: this line says why.
+    Usage(String),
+}
+
+impl From<&clap::Error> for Refusal {
+    fn from(error: &clap::Error) -> Self {
+        let rendered = error.render();
+        if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            return Self::Help(rendered.ansi().to_string());
+        }
+        let text = rendered.to_string();
+        let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
+        let mut line = lines.collect::<Vec<_>>().join(" ");
+        if line.is_empty() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            "error: a command is missing; see --help".clone_into(&mut line);
+        }
+        if let Some(name) = environment_of(error) {
+            line.push_str(&format!(" (in the environment variable {name})"));
+        }
+        Self::Usage(line.trim_start_matches("error: ").to_owned())
+    }
+}
+
+/// The environment variable that a bad value came from, where it did not come from a flag.
+fn environment_of(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg) else { return None };
+    let flag = arg.split_whitespace().next()?.trim_start_matches("--");
+    let name = format!("MINI_SNS_{}", flag.to_uppercase().replace('-', "_"));
+    let on_command_line = std::env::args().any(|given| given.starts_with(&format!("--{flag}")));
+    (std::env::var_os(&name).is_some() && !on_command_line).then_some(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(line: &str) -> Result<Cli, Refusal> {
+        parse(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn alone_it_serves() {
+        assert!(matches!(args("mini-sns").unwrap().command, Some(Command::Serve(_))));
+    }
+
+    #[test]
+    fn a_bad_flag_is_one_line() {
+        for line in [
+            "mini-sns serve --listen nowhere",
+            "mini-sns serve --access-token-ttl soon",
+            "mini-sns serve --posts-per-minute 0",
+            "mini-sns serve --no-such-flag",
+            "mini-sns serve --services user,shop",
+            "mini-sns frobnicate",
+            "mini-sns dlq",
+            "mini-sns serve --listen",
+        ] {
+            let Err(Refusal::Usage(text)) = args(line) else { panic!("{line} was taken") };
+            assert!(!text.is_empty() && !text.contains('\n'), "{line}: {text}");
+        }
+    }
+}

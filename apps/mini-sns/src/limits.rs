@@ -1,0 +1,136 @@
+//! The options as each part wants them.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::Path;
+
+use embedded::feed::FeedLimits;
+use embedded::sockets::HubLimits;
+use embedded::{bus, identity, table};
+use kernel::bus::QueuePolicy;
+use kernel::limiter::Rate;
+use kernel::sockets::MailboxLimits;
+
+use crate::settings::Settings;
+
+fn rate(per_sec: NonZeroU32, burst: NonZeroU32) -> Rate {
+    Rate { per_sec: per_sec.get(), burst: burst.get() }
+}
+
+fn count(number: NonZeroU32) -> usize {
+    usize::try_from(number.get()).unwrap_or(usize::MAX)
+}
+
+impl Settings {
+    pub(crate) fn table(&self) -> table::Options {
+        table::Options {
+            cache_bytes: self.table_cache.0,
+            free_space_floor_bytes: self.free_space_floor.0,
+            ..table::Options::default()
+        }
+    }
+
+    pub(crate) fn queues(&self) -> QueuePolicy {
+        QueuePolicy {
+            visibility: self.queue_visibility.0,
+            receives_max: self.queue_receives_max.get(),
+            retention: self.queue_retention.0,
+        }
+    }
+
+    pub(crate) fn bus(&self) -> bus::Options {
+        bus::Options { chaos: self.chaos_seed, ..bus::Options::default() }
+    }
+
+    pub(crate) fn hub(&self) -> HubLimits {
+        HubLimits {
+            sockets_max: self.sockets_per_user.get(),
+            mailbox: MailboxLimits {
+                frames_max: self.socket_frames_max.get(),
+                bytes_max: self.socket_bytes_max.bytes(),
+            },
+        }
+    }
+
+    pub(crate) fn feed(&self) -> FeedLimits {
+        FeedLimits { bytes_max: self.feed_cache.0, kept: self.feed_cache_ttl.0 }
+    }
+
+    pub(crate) fn identity(&self, issuer: String) -> identity::Config {
+        identity::Config {
+            issuer,
+            access_token_ttl_secs: self.access_token_ttl.0.as_secs().max(1),
+            refresh_token_ttl_secs: self.refresh_token_ttl.0.as_secs().max(1),
+            failed_sign_ins_max: count(self.sign_in_failures_max),
+            failed_sign_ins_window_secs: self.sign_in_window.0.as_secs().max(1),
+            ..identity::Config::default()
+        }
+    }
+
+    pub(crate) fn posts(&self) -> posts::Config {
+        posts::Config {
+            posts_per_minute: count(self.posts_per_minute),
+            idempotency_secs: self.idempotency_ttl.0.as_secs().max(1),
+            ..posts::Config::default()
+        }
+    }
+
+    pub(crate) fn timeline(&self) -> timeline::Config {
+        timeline::Config {
+            big_followers: i64::try_from(self.fanout_followers_max.get()).unwrap_or(i64::MAX),
+            feed_rows_max: self.feed_entries_max.get(),
+            resume_entries_max: self.feed_entries_max.get(),
+            backfill_posts: self.backfill_posts.get(),
+            resume: self.socket_resume_window.0,
+            post_bytes_max: self.object_cache.0 / 4 * 3,
+            author_bytes_max: self.object_cache.0 / 4,
+            like_count_kept: self.like_count_ttl.0,
+            origins: self.cors_origins.0.clone(),
+            heartbeat: self.socket_heartbeat.0,
+            idle: self.socket_idle_timeout.0,
+            messages_per_sec: self.socket_messages_per_sec.get(),
+            ..timeline::Config::default()
+        }
+    }
+
+    pub(crate) fn edge(&self) -> edge::Config {
+        edge::Config {
+            body_max_bytes: self.body_bytes_max.bytes(),
+            body_timeout_secs: self.body_read_timeout.0.as_secs().max(1),
+            deadline_millis: u64::try_from(self.request_timeout.0.as_millis()).unwrap_or(u64::MAX),
+            user_rate: rate(self.user_rate_per_sec, self.user_rate_burst),
+            address_rate: rate(self.address_rate_per_sec, self.address_rate_burst),
+            auth_rate: rate(self.auth_rate_per_sec, self.auth_rate_burst),
+            trusted_proxies: self.trusted_proxies.0.clone(),
+            cors_origins: self.cors_origins.0.clone(),
+            https: self.tls_cert.is_some(),
+            ..edge::Config::default()
+        }
+    }
+
+    /// The `iss` of access tokens. It must stay what it was, or nobody's tokens are good any more:
+    /// so the first one is kept with the keys, whatever address the server moves to.
+    pub(crate) fn issuer(&self, keys: &Path) -> Result<String, String> {
+        if let Some(issuer) = &self.issuer {
+            return Ok(issuer.clone());
+        }
+        let file = keys.join("issuer");
+        let told = |error: std::io::Error| format!("data: {}: {error}", file.display());
+        match std::fs::read_to_string(&file) {
+            Ok(issuer) => Ok(issuer.trim().to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let issuer = self.first_issuer();
+                std::fs::create_dir_all(keys).map_err(told)?;
+                std::fs::write(&file, &issuer).map_err(told)?;
+                Ok(issuer)
+            }
+            Err(error) => Err(told(error)),
+        }
+    }
+
+    fn first_issuer(&self) -> String {
+        let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
+        let listen: SocketAddr = self.listen;
+        format!("{scheme}://{listen}")
+    }
+}

@@ -1,0 +1,29 @@
+//! Metrics in Prometheus' text form, with the histogram buckets of this system.
+
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Upper bounds in seconds: from a cached read to the edge's deadline.
+const SECONDS: &[f64] =
+    &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// How often the recorder drops what is no longer needed.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Starts recording for the whole process.
+pub(crate) fn start() -> Result<PrometheusHandle, String> {
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+        .map_err(|error| format!("metrics: {error}"))?;
+    builder.install_recorder().map_err(|error| format!("metrics: {error}"))
+}
+
+/// Keeps the recorder's memory bounded, for as long as the process lives.
+pub(crate) async fn keep_up(handle: PrometheusHandle) {
+    let mut ticks = tokio::time::interval(UPKEEP);
+    loop {
+        ticks.tick().await;
+        handle.run_upkeep();
+    }
+}

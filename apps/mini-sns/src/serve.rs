@@ -1,0 +1,149 @@
+//! `mini-sns serve`: opens the data, listens, and ends in good order.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use kernel::sockets::CloseCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Serve;
+use crate::failure::Failure;
+use crate::settings::Settings;
+use crate::world::World;
+use crate::{admin, demo, logging, metering, openapi, output};
+
+/// Bytes of a request's head, at most.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Time that the background tasks have to finish after the listeners are closed.
+const BACKGROUND_WAIT: Duration = Duration::from_secs(2);
+
+/// Serves until SIGTERM or SIGINT.
+pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
+    let settings =
+        Settings::read(options.options, options.config.as_deref()).map_err(Failure::usage)?;
+    logging::start(settings.log_format, &settings.log_filter).map_err(Failure::usage)?;
+    let tls = load_tls(&settings).await?;
+    let listener = bind("listen", settings.listen)?;
+    let admin_listener = bind("admin_listen", settings.admin_listen)?;
+    let metrics = metering::start().map_err(Failure::failed)?;
+    tokio::spawn(metering::keep_up(metrics.clone()));
+
+    let world = Arc::new(World::open(&settings)?);
+    let cancel = CancellationToken::new();
+    let mut background = world.start(&cancel);
+    let router = router(&world, &settings);
+    let admin = admin::router(Arc::clone(&world), metrics, settings.admin_token.clone());
+
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", address(&listener)?);
+    let admin_url = format!("http://{}", address(&admin_listener)?);
+    let handles = [Handle::new(), Handle::new()];
+    let [public, private] = handles.clone();
+    background.spawn(serve(listener, router, public, tls, settings.header_read_timeout.0));
+    background.spawn(serve(admin_listener, admin, private, None, settings.header_read_timeout.0));
+    output::line(&format!("Mini-SNS is at {url}"));
+    output::line(&format!("for operators at {admin_url}"));
+    if options.demo {
+        background.spawn(demo::run(url, cancel.clone()));
+    }
+
+    stop_signal().await?;
+    tracing::info!("stopping");
+    let end = tokio::time::timeout(settings.shutdown_timeout.0, async {
+        for handle in &handles {
+            handle.graceful_shutdown(Some(settings.shutdown_timeout.0));
+        }
+        world.timeline.close_sockets().await;
+        world.hub.close_all(CloseCode::GoingAway);
+        while handles.iter().any(|handle| handle.connection_count() > 0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        cancel.cancel();
+        let _ = tokio::time::timeout(BACKGROUND_WAIT, async {
+            while background.join_next().await.is_some() {}
+        })
+        .await;
+    });
+    if end.await.is_err() {
+        tracing::warn!("not everything was finished in time");
+    }
+    Ok(())
+}
+
+/// The API with the edge around it.
+fn router(world: &Arc<World>, settings: &Settings) -> Router {
+    let routes = world.routes();
+    let edge = edge::Edge {
+        config: settings.edge(),
+        identity: Arc::clone(&world.identity) as _,
+        limiter: Arc::clone(&world.limiter) as _,
+        ids: Arc::clone(&world.ids),
+    };
+    edge.wrap(routes, &openapi::document())
+}
+
+fn bind(option: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address)
+        .map_err(|error| Failure::usage(format!("{option}: cannot listen on {address}: {error}")))
+}
+
+fn address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
+    listener.local_addr().map_err(Failure::failed)
+}
+
+async fn load_tls(settings: &Settings) -> Result<Option<RustlsConfig>, Failure> {
+    let (Some(cert), Some(key)) = (&settings.tls_cert, &settings.tls_key) else { return Ok(None) };
+    for file in [cert, key] {
+        std::fs::File::open(file).map_err(|error| {
+            Failure::usage(format!("tls: cannot read {}: {error}", file.display()))
+        })?;
+    }
+    let what = |path: &Path| path.display().to_string();
+    RustlsConfig::from_pem_file(cert, key)
+        .await
+        .map(Some)
+        .map_err(|error| Failure::usage(format!("tls: {} with {}: {error}", what(cert), what(key))))
+}
+
+/// Serves `router` on `listener` until its handle is told to stop.
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    handle: Handle<SocketAddr>,
+    tls: Option<RustlsConfig>,
+    head_timeout: Duration,
+) {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let mut server = match axum_server::from_tcp(listener) {
+        Ok(server) => server.acceptor(NoDelayAcceptor::new()).handle(handle),
+        Err(error) => return tracing::error!(%error, "the listener does not work"),
+    };
+    server.http_builder().http1().header_read_timeout(head_timeout).max_buf_size(HEAD_BYTES_MAX);
+    let ended = match tls {
+        Some(tls) => {
+            let acceptor = RustlsAcceptor::new(tls).acceptor(NoDelayAcceptor::new());
+            server.acceptor(acceptor).serve(service).await
+        }
+        None => server.serve(service).await,
+    };
+    if let Err(error) = ended {
+        tracing::error!(%error, "the listener ended");
+    }
+}
+
+async fn stop_signal() -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

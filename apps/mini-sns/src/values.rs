@@ -1,0 +1,245 @@
+//! The kinds of values that options have, each read the same from a flag and from a file.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, SeqAccess, Visitor};
+
+/// A length of time: `2500ms`, `30s`, `15m`, `1h`, `30d`; a bare number is seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Span(pub(crate) Duration);
+
+impl FromStr for Span {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(split);
+        let millis_each: u64 = match unit.trim() {
+            "ms" => 1,
+            "" | "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(SPAN_WANTED.into()),
+        };
+        let number: u64 = number.parse().map_err(|_| SPAN_WANTED)?;
+        match number.checked_mul(millis_each) {
+            Some(millis) if (1..=3_650 * 86_400_000).contains(&millis) => {
+                Ok(Self(Duration::from_millis(millis)))
+            }
+            _ => Err(SPAN_WANTED.into()),
+        }
+    }
+}
+
+const SPAN_WANTED: &str = "a time such as 2500ms, 30s, 15m, 1h or 30d is wanted, up to ten years";
+
+/// A number of bytes: `65536`, `64KiB`, `16MiB`, `1GiB`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl Size {
+    /// The number of bytes, as lengths in memory are counted.
+    pub(crate) fn bytes(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(split);
+        let each: u64 = match unit.trim() {
+            "" | "B" => 1,
+            "KiB" => 1 << 10,
+            "MiB" => 1 << 20,
+            "GiB" => 1 << 30,
+            _ => return Err(SIZE_WANTED.into()),
+        };
+        let number: u64 = number.parse().map_err(|_| SIZE_WANTED)?;
+        match number.checked_mul(each) {
+            Some(bytes @ 1..) => Ok(Self(bytes)),
+            _ => Err(SIZE_WANTED.into()),
+        }
+    }
+}
+
+const SIZE_WANTED: &str = "a size such as 65536, 64KiB, 16MiB or 1GiB is wanted";
+
+/// Reads a value from a string or a whole number by its [`FromStr`].
+struct Scalar<T>(std::marker::PhantomData<T>);
+
+impl<T: FromStr<Err = String>> Visitor<'_> for Scalar<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or a whole number")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Scalar(std::marker::PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Scalar(std::marker::PhantomData))
+    }
+}
+
+/// Some values: comma-separated in a flag, a list or comma-separated in a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct List<T>(pub(crate) Vec<T>);
+
+impl<T: FromStr<Err: fmt::Display>> FromStr for List<T> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts
+            .map(|part| part.parse().map_err(|error| format!("`{part}`: {error}")))
+            .collect::<Result<_, String>>()
+            .map(Self)
+    }
+}
+
+struct Sequence<T>(std::marker::PhantomData<T>);
+
+impl<'de, T: FromStr<Err: fmt::Display>> Visitor<'de> for Sequence<T> {
+    type Value = List<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of strings")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<List<T>, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<List<T>, A::Error> {
+        let mut values = Vec::new();
+        while let Some(text) = sequence.next_element::<String>()? {
+            values.push(
+                text.parse().map_err(|error| de::Error::custom(format!("`{text}`: {error}")))?,
+            );
+        }
+        Ok(List(values))
+    }
+}
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Sequence(std::marker::PhantomData))
+    }
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub(crate) enum $name { $($(#[$vdoc])* $variant,)* }
+
+        impl $name {
+            /// Every value there is.
+            pub(crate) const ALL: &[$name] = &[$($name::$variant,)*];
+
+            /// The word that stands for it.
+            pub(crate) const fn word(self) -> &'static str {
+                match self { $($name::$variant => $text,)* }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                Self::ALL.iter().copied().find(|value| value.word() == text).ok_or_else(|| {
+                    let words: Vec<_> = Self::ALL.iter().map(|value| value.word()).collect();
+                    format!("one of {} is wanted", words.join(", "))
+                })
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(Scalar(std::marker::PhantomData))
+            }
+        }
+    };
+}
+
+words! {
+    /// What the services run on.
+    Backend {
+        /// Everything in this process.
+        Embedded = "embedded",
+    }
+}
+
+words! {
+    /// A service's name.
+    ServiceName {
+        /// Accounts and profiles.
+        User = "user",
+        /// Posts.
+        Post = "post",
+        /// Follows and likes.
+        Social = "social",
+        /// Timelines and sockets.
+        Timeline = "timeline",
+    }
+}
+
+words! {
+    /// How log lines look.
+    LogFormat {
+        /// Pretty on a terminal, else JSON.
+        Auto = "auto",
+        /// For people.
+        Pretty = "pretty",
+        /// For programs.
+        Json = "json",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        assert_eq!("2500ms".parse(), Ok(Span(Duration::from_millis(2500))));
+        assert_eq!("90".parse(), Ok(Span(Duration::from_secs(90))));
+        assert_eq!("30d".parse(), Ok(Span(Duration::from_hours(720))));
+        assert_eq!("64KiB".parse(), Ok(Size(65_536)));
+        for bad in ["", "0s", "-1", "1.5h", "h", "99999999999999999999s", "1w"] {
+            assert!(bad.parse::<Span>().is_err(), "{bad}");
+        }
+        for bad in ["", "0", "1kb", "99999999999GiB"] {
+            assert!(bad.parse::<Size>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn lists_say_which_part_is_wrong() {
+        let names: List<ServiceName> = "user, post".parse().unwrap();
+        assert_eq!(names.0, [ServiceName::User, ServiceName::Post]);
+        let error = "user,shop".parse::<List<ServiceName>>().unwrap_err();
+        assert!(error.contains("`shop`") && error.contains("timeline"), "{error}");
+    }
+}

@@ -1,0 +1,128 @@
+//! `mini-sns verify`: whether a stopped server's data keeps its own rules; with `--repair`, what
+//! is derived is rebuilt.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use comfy_table::Table;
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use kernel::audit::Finding;
+use kernel::table::TableError;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Failure;
+use crate::output;
+use crate::settings::{Layer, Settings};
+use crate::world::World;
+
+/// What to check.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The data directory
+    #[arg(long, env = "MINI_SNS_DATA", default_value = "./data", value_name = "DIR")]
+    data: PathBuf,
+    /// Rebuild what is derived: timelines and what they project of follows
+    #[arg(long)]
+    repair: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Findings that are printed one by one; the rest are counted.
+const SHOWN_MAX: usize = 100;
+
+/// Checks, repairs where asked, and fails where something is left.
+pub(crate) async fn run(args: VerifyArgs) -> Result<(), Failure> {
+    if !args.data.is_dir() {
+        return Err(Failure::usage(format!("data: there is no directory {}", args.data.display())));
+    }
+    let settings = Layer { data: Some(args.data), ..Layer::default() };
+    let settings = Settings::read(settings, None).map_err(Failure::usage)?;
+    let world = World::open(&settings)?;
+    settle(&world).await?;
+    let mut findings = audit(&world).await?;
+    if args.repair && !findings.is_empty() {
+        repair(&world).await?;
+        settle(&world).await?;
+        output::line(&format!("{} findings before the repair", findings.len()));
+        findings = audit(&world).await?;
+    }
+    if args.json {
+        print_json(&findings);
+    } else {
+        print(&findings);
+    }
+    match findings.len() {
+        0 => Ok(()),
+        number => Err(Failure::failed(format!("{number} rules are broken"))),
+    }
+}
+
+/// Handles the events that the last run left, so that what is derived is up to date.
+async fn settle(world: &World) -> Result<(), Failure> {
+    let cancel = CancellationToken::new();
+    let mut tasks = world.start(&cancel);
+    while world.outbox_rows().await.map_err(Failure::failed)? > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    world.bus.idle().await;
+    cancel.cancel();
+    while tasks.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn audit(world: &World) -> Result<Vec<Finding>, Failure> {
+    let failed = |error: TableError| Failure::failed(error);
+    let [user, post, social, timeline] =
+        world.stores.all().map(|(_, store)| store.snapshot().map_err(failed));
+    let (user, post, social, timeline) = (user?, post?, social?, timeline?);
+    let mut findings = users::audit(&user).map_err(failed)?;
+    findings.extend(embedded::identity::audit(&user).map_err(failed)?);
+    findings.extend(posts::audit(&post).map_err(failed)?);
+    findings.extend(social::audit(&social).map_err(failed)?);
+    let peers = world.peers.as_ref();
+    let of_timeline = timeline::audit::audit(&timeline, peers).await;
+    findings.extend(of_timeline.map_err(Failure::failed)?);
+    Ok(findings)
+}
+
+/// Makes what is derived anew: handles and the search of people from profiles, timelines from the
+/// other services. Everything else is somebody's word, which no program may make up.
+async fn repair(world: &World) -> Result<(), Failure> {
+    let profiles = world.stores.user.snapshot().map_err(Failure::failed)?;
+    users::repair(world.stores.user.as_ref(), &profiles).await.map_err(Failure::failed)?;
+    let timelines = world.stores.timeline.snapshot().map_err(Failure::failed)?;
+    for user in timeline::audit::users(&timelines).map_err(Failure::failed)? {
+        world.timeline.rebuild(user).await.map_err(Failure::failed)?;
+    }
+    Ok(())
+}
+
+fn print(findings: &[Finding]) {
+    if findings.is_empty() {
+        output::line("Every rule holds.");
+        return;
+    }
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.set_header(["rule", "place", "found"]);
+    for finding in findings.iter().take(SHOWN_MAX) {
+        table.add_row([finding.rule, &finding.place, &finding.detail]);
+    }
+    output::line(&table.to_string());
+    if findings.len() > SHOWN_MAX {
+        output::line(&format!("and {} more", findings.len() - SHOWN_MAX));
+    }
+}
+
+fn print_json(findings: &[Finding]) {
+    let rows: Vec<_> = findings
+        .iter()
+        .map(|finding| {
+            json!({"rule": finding.rule, "place": finding.place, "detail": finding.detail})
+        })
+        .collect();
+    output::line(&json!({"findings": rows}).to_string());
+}

@@ -1,0 +1,17 @@
+//! The real binary over real HTTP and WebSocket, on free ports and a data directory of its own.
+//! Events are delivered doubled and shuffled; at the end of every test nothing may be left over.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod crash;
+mod deletion;
+mod disk;
+mod flows;
+mod hostile;
+mod limits;
+mod live;
+mod pages;
+mod person;
+mod process;
+mod server;
+mod sign_in;
