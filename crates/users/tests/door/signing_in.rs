@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::stage::{Door, PASSWORD, Person, user_id};
 use axum::http::Method;
-use kernel::{Ids, UserId};
+use kernel::table::{Key, Table, Write};
+use kernel::{Clock, Ids, UserId};
 use serde_json::{Value, json};
 
 const TIME: &str = "2026-01-01T00:00:00.000Z";
@@ -200,6 +201,42 @@ async fn registering_again_completes_a_registration_that_died() {
     assert_eq!(answer.body["user"]["handle"], "ann");
     assert_eq!(door.post("/auth/register", body).await.problem(), (409, "handle_taken"));
     door.assert_sound();
+}
+
+#[tokio::test]
+async fn a_handle_held_by_ones_own_registration_that_died_is_no_obstacle() {
+    let door = Door::new();
+    let user = half_registered(&door, "ann@example.org").await;
+    let held = Write::put_json(Key::new("handle#ann", ""), &json!({"userId": user.to_string()}));
+    let until = door.clock.now() + Duration::from_secs(600);
+    door.table.commit(vec![held.expiring(until)]).await.unwrap();
+    let register = |email: &str| {
+        door.post("/auth/register", json!({"email": email, "password": PASSWORD, "handle": "ann"}))
+    };
+    assert_eq!(register("eve@example.org").await.problem(), (409, "handle_taken"));
+    let answer = register("ann@example.org").await;
+    assert_eq!((answer.status, &answer.body["user"]["userId"]), (201, &json!(user.to_string())));
+    door.clock.advance(Duration::from_secs(601));
+    let ann = Person::of(&answer);
+    assert_eq!(door.get(&ann, "/users/by-handle/ann").await.body["userId"], ann.id);
+    door.assert_sound();
+}
+
+#[test]
+fn the_document_says_who_may_come_in() {
+    let document = serde_json::to_value(users::openapi()).unwrap();
+    let mut public = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let operations = item.as_object().unwrap().values();
+        public.extend(operations.filter(|one| one["security"] == json!([{}])).map(|_| path));
+    }
+    public.sort();
+    let well_known = ["/.well-known/jwks.json", "/.well-known/openid-configuration"];
+    assert_eq!(public[..2], well_known);
+    assert_eq!(public[2..], ["/auth/login", "/auth/refresh", "/auth/register"]);
+    let patch = &document["components"]["schemas"]["ProfilePatch"]["properties"];
+    assert_eq!(patch["displayName"]["type"], json!(["string", "null"]));
+    assert_eq!(patch["handle"]["type"], "string");
 }
 
 #[tokio::test]
