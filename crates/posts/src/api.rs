@@ -62,7 +62,7 @@ pub(crate) struct Wanted {
         (status = 401, description = "No good access token"),
         (status = 413, description = "The body is over 64 KiB"),
         (status = 415, description = "The body is not `application/json`"),
-        (status = 422, description = "The text or the key breaks a rule, or `idempotency_mismatch`"),
+        (status = 422, description = "A broken rule, or `idempotency_mismatch`"),
         (status = 429, description = "`post_rate_limited`: 10 posts a minute at most"),
     )
 )]

@@ -72,7 +72,7 @@ async fn a_post_is_deleted_once() {
     world.audit();
 }
 
-/// A reader who follows the newest entries sees every post once, though commits overtake each other.
+/// Whoever follows the newest entries sees every post once, though commits overtake each other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn who_walks_to_the_newest_misses_nothing() {
     let world = World::with(World::unlimited());

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::world::{Answer, World};
 use kernel::bus::Message;
 use kernel::event::{DeletedPost, DeletedUser};
-use kernel::table::{Key, Table, Write};
+use kernel::table::{Key, Write};
 use kernel::{Event, EventData, PostId, UserId};
 use posts::Config;
 use proptest::prelude::*;
@@ -138,10 +138,10 @@ async fn the_audit_finds_what_is_broken() {
     world.audit();
     let author = Key::new(format!("author#{user}"), id.clone());
     world.table.commit(vec![Write::delete(author)]).await.unwrap();
-    assert!(!posts::audit(&*world.table).unwrap().is_empty());
+    assert!(!world.findings().is_empty());
     let stray = Key::new("public#0020454#00", world.user().to_string());
     world.table.commit(vec![Write::put(stray, "")]).await.unwrap();
-    let rules = posts::audit(&*world.table).unwrap();
+    let rules = world.findings();
     assert!(rules.iter().any(|finding| finding.rule == "an index row leads to a post"));
 }
 
@@ -193,7 +193,7 @@ fn held(answer: &Answer, asked: Option<&Held>, ids: &[String]) -> Vec<Held> {
 }
 
 async fn live(config: Config, by_author: bool, steps: Vec<Step>) {
-    let world = World::with(config);
+    let world = World::in_memory(config);
     let user = world.user();
     let list = if by_author { format!("/posts?authorId={user}&") } else { "/posts?".to_owned() };
     // The oracle: ids of the posts that are there, oldest first.

@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use conformance::{Oracle, SeededIds, TestClock};
+use embedded::table::{Options, Store};
 use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
+use kernel::audit::{Finding, Snapshot};
 use kernel::bus::{Bus, BusError, Delivery, Message};
 use kernel::event::DeletedUser;
 use kernel::outbox::Relay;
@@ -16,6 +18,7 @@ use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write};
 use kernel::{Event, EventData, Ids, Principal, Problem, Time, UserId};
 use posts::{Config, Posts};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tower::ServiceExt;
 
 /// A bus that only remembers.
@@ -67,6 +70,38 @@ impl Table for Jostling {
     }
 }
 
+/// Where the data lies: on disk as when serving, or in memory where a test needs many worlds.
+enum Data {
+    Disk { store: Arc<Store>, _dir: TempDir },
+    Memory(Arc<Oracle>),
+}
+
+impl Data {
+    fn on_disk(clock: &Arc<TestClock>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Options::default(), clock.clone()).unwrap();
+        Self::Disk { store: Arc::new(store), _dir: dir }
+    }
+
+    fn in_memory(clock: &Arc<TestClock>) -> Self {
+        Self::Memory(Oracle::new(clock.clone()))
+    }
+
+    fn table(&self) -> Arc<dyn Table> {
+        match self {
+            Self::Disk { store, .. } => store.clone(),
+            Self::Memory(oracle) => oracle.clone(),
+        }
+    }
+
+    fn snapshot<T>(&self, look: impl FnOnce(&dyn Snapshot) -> T) -> T {
+        match self {
+            Self::Disk { store, .. } => look(&store.snapshot().unwrap()),
+            Self::Memory(oracle) => look(oracle.as_ref()),
+        }
+    }
+}
+
 /// What a route answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -97,7 +132,8 @@ impl Answer {
 pub(crate) struct World {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) ids: Arc<SeededIds>,
-    pub(crate) table: Arc<Oracle>,
+    pub(crate) table: Arc<dyn Table>,
+    data: Data,
     pub(crate) bus: Arc<Remembered>,
     pub(crate) posts: Arc<Posts>,
     router: Router,
@@ -115,13 +151,25 @@ impl World {
 
     pub(crate) fn with(config: Config) -> Arc<Self> {
         let clock = TestClock::new();
+        let data = Data::on_disk(&clock);
+        Self::on(data, clock, config)
+    }
+
+    /// A world that is made quickly.
+    pub(crate) fn in_memory(config: Config) -> Arc<Self> {
+        let clock = TestClock::new();
+        let data = Data::in_memory(&clock);
+        Self::on(data, clock, config)
+    }
+
+    fn on(data: Data, clock: Arc<TestClock>, config: Config) -> Arc<Self> {
         let ids = SeededIds::new(Arc::clone(&clock), 7);
-        let table = Oracle::new(clock.clone());
+        let table = data.table();
         let jostling = Arc::new(Jostling { table: table.clone(), commits: AtomicUsize::new(0) });
         let bus = Arc::new(Remembered::default());
         let posts = Posts::new(jostling, bus.clone(), clock.clone(), ids.clone(), config);
         let router = Router::from(Arc::clone(&posts).routes());
-        Arc::new(Self { clock, ids, table, bus, posts, router })
+        Arc::new(Self { clock, ids, table, data, bus, posts, router })
     }
 
     pub(crate) fn user(&self) -> UserId {
@@ -193,7 +241,12 @@ impl World {
 
     /// Every row agrees with every other.
     pub(crate) fn audit(&self) {
-        assert_eq!(posts::audit(&*self.table).unwrap(), []);
+        assert_eq!(self.findings(), []);
+    }
+
+    /// What the audit finds.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        self.data.snapshot(|snapshot| posts::audit(snapshot).unwrap())
     }
 }
 

@@ -77,7 +77,7 @@ proptest! {
         ]
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let world = World::new();
+        let world = World::in_memory(World::unlimited());
         let answer = runtime.block_on(world.write(world.user(), &text));
         let wanted: String = text.nfc().collect();
         let wanted = wanted.trim();

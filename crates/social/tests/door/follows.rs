@@ -187,7 +187,7 @@ proptest! {
 }
 
 async fn walk(steps: Vec<Step>) {
-    let world = World::new();
+    let world = World::in_memory(social::Config::default());
     let star = world.user();
     let fans = world.users(12);
     // The oracle: who follows, oldest first.

@@ -9,8 +9,10 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use conformance::{Oracle, SeededIds, TestClock};
+use embedded::table::{Options, Store};
 use http::{Method, Request};
 use http_body_util::BodyExt;
+use kernel::audit::{Finding, Snapshot};
 use kernel::bus::{Bus, BusError, Delivery, Message};
 use kernel::event::{DeletedPost, DeletedUser};
 use kernel::outbox::Relay;
@@ -19,6 +21,7 @@ use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write};
 use kernel::{Event, EventData, Ids, Post, PostId, Principal, Problem, Profile, Time, UserId};
 use serde_json::Value;
 use social::{Config, Social};
+use tempfile::TempDir;
 use tower::ServiceExt;
 
 /// A bus that only remembers.
@@ -137,6 +140,38 @@ impl Table for Jostling {
     }
 }
 
+/// Where the data lies: on disk as when serving, or in memory where a test needs many worlds.
+enum Data {
+    Disk { store: Arc<Store>, _dir: TempDir },
+    Memory(Arc<Oracle>),
+}
+
+impl Data {
+    fn on_disk(clock: &Arc<TestClock>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Options::default(), clock.clone()).unwrap();
+        Self::Disk { store: Arc::new(store), _dir: dir }
+    }
+
+    fn in_memory(clock: &Arc<TestClock>) -> Self {
+        Self::Memory(Oracle::new(clock.clone()))
+    }
+
+    fn table(&self) -> Arc<dyn Table> {
+        match self {
+            Self::Disk { store, .. } => store.clone(),
+            Self::Memory(oracle) => oracle.clone(),
+        }
+    }
+
+    fn snapshot<T>(&self, look: impl FnOnce(&dyn Snapshot) -> T) -> T {
+        match self {
+            Self::Disk { store, .. } => look(&store.snapshot().unwrap()),
+            Self::Memory(oracle) => look(oracle.as_ref()),
+        }
+    }
+}
+
 /// What a route answered.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -167,7 +202,8 @@ impl Answer {
 pub(crate) struct World {
     pub(crate) clock: Arc<TestClock>,
     ids: Arc<SeededIds>,
-    pub(crate) table: Arc<Oracle>,
+    pub(crate) table: Arc<dyn Table>,
+    data: Data,
     pub(crate) bus: Arc<Remembered>,
     pub(crate) others: Arc<Others>,
     pub(crate) social: Arc<Social>,
@@ -181,15 +217,27 @@ impl World {
 
     pub(crate) fn with(config: Config) -> Arc<Self> {
         let clock = TestClock::new();
+        let data = Data::on_disk(&clock);
+        Self::on(data, clock, config)
+    }
+
+    /// A world that is made quickly.
+    pub(crate) fn in_memory(config: Config) -> Arc<Self> {
+        let clock = TestClock::new();
+        let data = Data::in_memory(&clock);
+        Self::on(data, clock, config)
+    }
+
+    fn on(data: Data, clock: Arc<TestClock>, config: Config) -> Arc<Self> {
         let ids = SeededIds::new(Arc::clone(&clock), 7);
-        let table = Oracle::new(clock.clone());
+        let table = data.table();
         let jostling = Arc::new(Jostling { table: table.clone(), commits: AtomicUsize::new(0) });
         let bus = Arc::new(Remembered::default());
         let others = Arc::new(Others::default());
         let social =
             Social::new(jostling, bus.clone(), clock.clone(), ids.clone(), others.clone(), config);
         let router = Router::from(Arc::clone(&social).routes());
-        Arc::new(Self { clock, ids, table, bus, others, social, router })
+        Arc::new(Self { clock, ids, table, data, bus, others, social, router })
     }
 
     pub(crate) fn user(&self) -> UserId {
@@ -296,6 +344,16 @@ impl World {
 
     /// Every row and counter agrees with the edges.
     pub(crate) fn audit(&self) {
-        assert_eq!(social::audit(&*self.table).unwrap(), []);
+        assert_eq!(self.findings(), []);
+    }
+
+    /// Every item that is there.
+    pub(crate) fn items(&self) -> Vec<Item> {
+        self.data.snapshot(|snapshot| snapshot.items("").map(Result::unwrap).collect())
+    }
+
+    /// What the audit finds.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        self.data.snapshot(|snapshot| social::audit(snapshot).unwrap())
     }
 }
