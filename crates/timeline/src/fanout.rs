@@ -96,7 +96,7 @@ impl Timeline {
         let table = &*self.parts.table;
         let ids: Vec<UserId> = jobs.iter().map(|job| job.post.author_id).collect();
         let authors = self.objects.authors(&*self.parts.peers, &ids).await?;
-        let mut turn = self.turns.take().await;
+        let mut turn = self.turns.take().await?;
         let facts = jobs.iter().flat_map(|job| {
             let author = job.post.author_id;
             [store::gone_key(job.post.post_id), store::left_key(author), store::count_key(author)]
@@ -109,7 +109,8 @@ impl Timeline {
             let followers = facts[2].as_ref().map_or(0, |item| item.count);
             plans.push(self.plan(job, author, turn.next(), followers).await?);
         }
-        let writes = plans.iter_mut().flat_map(|plan| std::mem::take(&mut plan.writes)).collect();
+        let mut writes = vec![turn.record()];
+        writes.extend(plans.iter_mut().flat_map(|plan| std::mem::take(&mut plan.writes)));
         store::scatter_all(table, writes).await?;
         let users: Vec<UserId> = plans.iter().flat_map(|plan| plan.users.iter().copied()).collect();
         turn.show();

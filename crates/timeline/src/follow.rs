@@ -93,7 +93,7 @@ impl Timeline {
             self.objects.keep_post(post);
         }
         let posts: Vec<PostId> = posts.iter().map(|post| post.post_id).collect();
-        let turn = self.turns.take().await;
+        let turn = self.turns.take().await?;
         if store::followed(table, user, &[author]).await?.contains(&author) {
             self.put_old(&turn, user, author, &posts).await?;
         }
@@ -127,7 +127,7 @@ impl Timeline {
         let table = &*self.parts.table;
         // The projection hides them from every skeleton loaded from now on.
         self.parts.feed.forget(&[user]).await?;
-        let _turn = self.turns.take().await;
+        let _turn = self.turns.take().await?;
         if !store::followed(table, user, &[author]).await?.contains(&author) {
             let rows = self.rows_of(user, author).await?;
             let keys = rows.iter().map(|row| store::feed_key(user, row.post_id));

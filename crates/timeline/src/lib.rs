@@ -18,6 +18,7 @@
 //! | `followers#A` | | counter of followers |
 //! | `gone#P` | | tombstone of a post |
 //! | `left#U` | | tombstone of a person |
+//! | `turn` | | the last arrival given |
 //!
 //! # Arrival
 //!
@@ -119,7 +120,7 @@ impl Timeline {
         );
         Arc::new(Self {
             objects: Objects::new(&config, Arc::clone(&parts.clock)),
-            turns: Turns::new(Arc::clone(&parts.clock)),
+            turns: Turns::new(Arc::clone(&parts.table), Arc::clone(&parts.clock)),
             loads: std::sync::atomic::AtomicU64::new(0),
             closing: CancellationToken::new(),
             open: TaskTracker::new(),

@@ -207,7 +207,7 @@ impl Timeline {
         limit: usize,
         from: Place,
     ) -> Result<Answer, Problem> {
-        let visible = self.turns.visible();
+        let visible = self.turns.visible().await?;
         let mut scan = crate::store::scan(&*self.parts.table, viewer).await?;
         // A turn under way may have written some of its rows and not yet others before them.
         scan.rows.retain(|row| row.arrival <= visible);

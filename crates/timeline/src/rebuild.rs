@@ -38,7 +38,7 @@ impl Timeline {
             }
             newest.push((author, posts));
         }
-        let turn = self.turns.take().await;
+        let turn = self.turns.take().await?;
         self.take_out_strangers(user, &follows).await?;
         for (author, posts) in newest {
             self.put_old(&turn, user, author, &posts).await?;

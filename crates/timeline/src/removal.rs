@@ -27,7 +27,7 @@ impl Timeline {
             let expires_at = Some(now + self.config.tombstones);
             table.scatter(vec![Scatter::Put { key, body: json(&now), expires_at }]).await?;
         }
-        let mut turn = self.turns.take().await;
+        let mut turn = self.turns.take().await?;
         let page = self.config.fanout_page;
         let (mut users, next) = store::followers(table, author_id, after, page).await?;
         let mut keys = Vec::with_capacity(users.len() + 2);
@@ -37,7 +37,7 @@ impl Timeline {
         }
         keys.extend(users.iter().map(|user| store::feed_key(*user, post_id)));
         let arrival = turn.next();
-        let mut writes = Vec::new();
+        let mut writes = vec![turn.record()];
         for item in store::get_all(table, &keys).await?.iter().flatten() {
             let row = store::row(item)?;
             if !row.gone {

@@ -40,7 +40,7 @@ impl Timeline {
         }
         let wanted = self.config.skeleton_entries;
         // Asked before the rows are: what a turn under way has written is for the next load.
-        let seen = self.turns.visible();
+        let seen = self.turns.visible().await?;
         let mut walk = self.walk(viewer, None, seen, wanted).await?;
         let exhausted = walk.exhausted && walk.mark.is_none() && walk.entries.len() <= wanted;
         walk.entries.truncate(wanted);

@@ -51,7 +51,7 @@ impl Timeline {
     /// Drops the feed and the rows that readers merged.
     async fn drop_own(&self, user: UserId) -> Result<(), Problem> {
         let table = &*self.parts.table;
-        let _turn = self.turns.take().await;
+        let _turn = self.turns.take().await?;
         let mut rows = store::partition(table, store::feed(user)).await?;
         rows.extend(store::partition(table, store::author(user)).await?);
         let mut writes: Vec<_> = rows.into_iter().map(|row| Scatter::Delete(row.key)).collect();
@@ -85,7 +85,7 @@ impl Timeline {
     /// Marks the rows of somebody who has left as gone in a follower's feed, and tells it.
     async fn take_author_out(&self, follower: UserId, author: UserId) -> Result<(), Problem> {
         let table = &*self.parts.table;
-        let mut turn = self.turns.take().await;
+        let mut turn = self.turns.take().await?;
         let mut rows = self.rows_of(follower, author).await?;
         rows.retain(|row| !row.gone);
         let expires_at = Some(self.parts.clock.now() + self.config.resume);
@@ -93,7 +93,8 @@ impl Timeline {
             let gone = Row { arrival: turn.next(), gone: true, ..*row };
             store::put_row(store::feed_key(follower, row.post_id), &gone, expires_at)
         });
-        let gone: Vec<_> = gone.collect();
+        let mut gone: Vec<_> = gone.collect();
+        gone.insert(0, turn.record());
         store::scatter_all(table, gone).await?;
         turn.show();
         self.parts.feed.forget(&[follower]).await?;

@@ -59,7 +59,7 @@ struct Session {
 
 impl Timeline {
     /// Answers the upgrade and lets a task serve the socket.
-    pub(crate) fn open(
+    pub(crate) async fn open(
         self: &Arc<Self>,
         upgrade: WebSocketUpgrade,
         principal: Arc<Principal>,
@@ -69,6 +69,8 @@ impl Timeline {
             return Err(Problem::new(Code::Unavailable, stopping).retry_after_secs(1));
         }
         let mailbox = self.parts.connections.attach(principal.user_id)?;
+        // Asked after the mailbox is in the hub: what arrives later comes live.
+        let joined = self.turns.visible().await?;
         let upgrade = upgrade
             .protocols([PROTOCOL])
             .read_buffer_size(READ_BUFFER_BYTES)
@@ -83,7 +85,9 @@ impl Timeline {
         Ok(upgrade.on_upgrade(move |socket| {
             // Boxed: the upgrade's task keeps room for the future twice.
             Box::pin(async move {
-                Session::new(timeline, socket, mailbox, principal.user_id, left).serve().await;
+                let session =
+                    Session::new(timeline, socket, mailbox, principal.user_id, joined, left);
+                session.serve().await;
                 drop(counted);
             })
         }))
@@ -96,12 +100,13 @@ impl Session {
         socket: WebSocket,
         mailbox: Mailbox,
         viewer: UserId,
+        joined: u64,
         left: Duration,
     ) -> Self {
         let now = Instant::now();
         let far = now + Duration::from_hours(24 * 365);
         Self {
-            joined: timeline.turns.visible(),
+            joined,
             expires: now.checked_add(left).unwrap_or(far),
             heard: now,
             ping: now + timeline.config.heartbeat,

@@ -57,7 +57,9 @@ async fn an_item_shows_the_post_its_author_and_the_viewers_likes() {
 async fn the_second_reading_is_a_hit_that_asks_only_what_must_be_fresh() {
     let world = World::new(Config::default());
     let reader = world.user();
-    (0..30).for_each(|_| drop(world.post(reader)));
+    for _ in 0..30 {
+        world.post(reader);
+    }
     world.settle().await;
     assert!(!world.read(reader, "").await.1);
     let before = world.know().calls.clone();
@@ -254,7 +256,9 @@ async fn an_account_leaves_nothing_behind() {
     }
     let kept = world.post(friend);
     world.settle().await;
-    (0..5).for_each(|_| drop(world.post(leaver)));
+    for _ in 0..5 {
+        world.post(leaver);
+    }
     world.settle().await;
     assert_eq!(world.ids(followers[3]).await.len(), 6);
     let late = world.write(leaver);
@@ -342,4 +346,16 @@ async fn a_lost_projection_is_found_and_rebuilt() {
 async fn the_heartbeat_goes_through_table_and_cache() {
     let world = World::new(Config::default());
     world.timeline.heartbeat().await.unwrap();
+}
+
+#[test]
+fn the_document_says_which_route_checks_its_own_token() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let world = runtime.block_on(async { World::quick(Config::default(), 1) });
+    let (_, document) = world.timeline.routes().split_for_parts();
+    let document = serde_json::to_value(document).unwrap();
+    let paths = &document["paths"];
+    assert_eq!(paths["/ws"]["get"]["security"], serde_json::json!([{}]));
+    assert!(paths["/timeline"]["get"]["security"].is_null());
+    assert_eq!(paths["/timeline"]["get"]["tags"], serde_json::json!(["timeline"]));
 }

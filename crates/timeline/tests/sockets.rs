@@ -263,7 +263,9 @@ async fn a_gap_too_wide_or_too_old_is_a_resync() {
     let address = listen(&world).await;
     let author = world.user();
     let start = Client::open(address, author).await.hello["cursor"].clone();
-    (0..10).for_each(|_| drop(world.post(author)));
+    for _ in 0..10 {
+        world.post(author);
+    }
     world.settle().await;
     let mut client = Client::open(address, author).await;
     assert_eq!(client.resume(&start).await.len(), 10);

@@ -139,3 +139,41 @@ proptest! {
         runtime.block_on(run(seed, big, acts));
     }
 }
+
+/// A reader that asks while posts are being fanned out, on the real table and several threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_reader_in_the_middle_of_turns_loses_nothing() {
+    let config = Config { fanout_page: 100, ..Config::default() };
+    let world = std::sync::Arc::new(World::new(config));
+    let (reader, authors) = (world.user(), world.users(4));
+    for follower in world.users(150).into_iter().chain([reader]) {
+        authors.iter().for_each(|author| world.follow(follower, *author));
+    }
+    world.settle().await;
+    let first = world.post(authors[0]);
+    world.settle().await;
+    let mut walk = Reader::start(&world, reader, 50).await;
+    assert_eq!(walk.given, [first]);
+    let mut posts: BTreeSet<_> =
+        (0..80).map(|number| world.post(authors[number % authors.len()])).collect();
+    posts.insert(first);
+    let writer = {
+        let world = world.clone();
+        tokio::spawn(async move { world.settle().await })
+    };
+    // A page from the start must never lack what a page before it showed.
+    let mut shown = HashSet::new();
+    while !writer.is_finished() {
+        walk.step(&world, 7, true).await;
+        let now: HashSet<_> = world.ids(reader).await.into_iter().collect();
+        let newest = now.iter().max().copied().unwrap_or(first);
+        let oldest = now.iter().min().copied().unwrap_or(first);
+        let lost = shown.iter().filter(|post| (oldest..=newest).contains(post));
+        assert_eq!(lost.filter(|post| !now.contains(post)).count(), 0);
+        shown.extend(now);
+    }
+    writer.await.unwrap();
+    while walk.step(&world, 7, true).await > 0 {}
+    assert_eq!(walk.given.len(), posts.len(), "none twice");
+    assert_eq!(walk.given.iter().copied().collect::<BTreeSet<_>>(), posts);
+}
