@@ -26,11 +26,13 @@ const BACKGROUND_WAIT: Duration = Duration::from_secs(2);
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
-    let settings =
+    let mut settings =
         Settings::read(options.options, options.config.as_deref()).map_err(Failure::usage)?;
     logging::start(settings.log_format, &settings.log_filter).map_err(Failure::usage)?;
     let tls = load_tls(&settings).await?;
     let listener = bind("listen", settings.listen)?;
+    // Where port 0 was asked for, this is the port that it became.
+    settings.listen = address(&listener)?;
     let admin_listener = bind("admin_listen", settings.admin_listen)?;
     let metrics = metering::start().map_err(Failure::failed)?;
     tokio::spawn(metering::keep_up(metrics.clone()));
@@ -42,7 +44,7 @@ pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
     let admin = admin::router(Arc::clone(&world), metrics, settings.admin_token.clone());
 
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let url = format!("{scheme}://{}", address(&listener)?);
+    let url = format!("{scheme}://{}", settings.listen);
     let admin_url = format!("http://{}", address(&admin_listener)?);
     let handles = [Handle::new(), Handle::new()];
     let [public, private] = handles.clone();

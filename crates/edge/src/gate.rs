@@ -65,19 +65,26 @@ struct Panicked(String);
 /// Serves one request.
 pub(crate) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
+    let waits = body::waits(&parts);
     let mut visit = gate.greet(&parts);
     let span = tracing::info_span!(
         "request",
         request_id = visit.names.request_id,
         trace_id = visit.names.trace_id()
     );
-    let serving = gate.serve(&mut visit, parts, body, next).instrument(span);
+    let serving = gate.serve(&mut visit, parts, &mut body, next).instrument(span);
     let served = match AssertUnwindSafe(serving).catch_unwind().await {
         Ok(served) => served,
         Err(panic) => Err(Problem::internal(Panicked(panic_text(panic.as_ref())))),
     };
-    let mut response = served.unwrap_or_else(IntoResponse::into_response);
+    let mut response = match served {
+        Ok(response) => response,
+        Err(problem) => {
+            body::linger(waits, body).await;
+            problem.into_response()
+        }
+    };
     gate.finish(&visit, &mut response);
     let (status, principal) = (response.status(), visit.principal.as_deref());
     record(visit.route, &visit.method, &visit.names, principal, status, started.elapsed());
@@ -124,7 +131,7 @@ impl Gate {
         &'a self,
         visit: &mut Visit<'a>,
         mut parts: Parts,
-        body: Body,
+        body: &mut Body,
         next: Next,
     ) -> Result<Response, Problem> {
         let config = &self.edge.config;

@@ -78,6 +78,7 @@ impl Hub {
     pub fn new(limits: HubLimits) -> Arc<Self> {
         let shards = (0..SHARDS).map(|_| Shard::default()).collect();
         let registry = Registry { shards, open: AtomicUsize::new(0), given: AtomicU64::new(0) };
+        registry.count(0);
         Arc::new(Self { registry: Arc::new(registry), limits })
     }
 

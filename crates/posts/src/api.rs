@@ -72,7 +72,8 @@ async fn create(
     headers: HeaderMap,
     Json(new): Json<NewPost>,
 ) -> Result<Response, Problem> {
-    let key = IdempotencyKey::from_headers(&headers)?;
+    let values = headers.get_all(IdempotencyKey::HEADER).iter();
+    let key = IdempotencyKey::parse(values.map(|value| value.to_str().ok()))?;
     let text = model::post_text(&new.text, posts.config.text_characters_max)?;
     let once = key.map(|key| (key, new.text));
     let written = store::create(&posts, Draft { author: caller.user_id, text, once }).await?;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
 use kernel::{Code, PostId, Problem, Time};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -38,11 +37,12 @@ impl IdempotencyKey {
     /// The header's name.
     pub(crate) const HEADER: &str = "idempotency-key";
 
-    /// Reads the header, where it is sent.
-    pub(crate) fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Problem> {
-        let mut values = headers.get_all(Self::HEADER).iter();
+    /// Reads the header's values as they were sent, none for one that is not text.
+    pub(crate) fn parse<'a>(
+        mut values: impl Iterator<Item = Option<&'a str>>,
+    ) -> Result<Option<Self>, Problem> {
         let Some(value) = values.next() else { return Ok(None) };
-        let key = value.to_str().ok().filter(|key| {
+        let key = value.filter(|key| {
             (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
         });
         match (key, values.next()) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use edge::{Caller, Json};
-use http::StatusCode;
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, HOST};
+use http::{HeaderMap, StatusCode};
 use kernel::identity::{Revoke, Tokens};
 use kernel::{Code, Problem};
 use serde::{Deserialize, Serialize};
@@ -313,7 +313,10 @@ pub(crate) struct Configuration {
     security(()),
     responses((status = 200, description = "The configuration", body = Configuration))
 )]
-async fn configuration(State(users): State<Arc<Users>>) -> Result<Response, Problem> {
+async fn configuration(
+    State(users): State<Arc<Users>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let keys = users.identity.key_set().await?;
     let keys = keys["keys"].as_array().cloned().unwrap_or_default();
     let mut algorithms: Vec<String> =
@@ -322,7 +325,7 @@ async fn configuration(State(users): State<Arc<Users>>) -> Result<Response, Prob
     let issuer = users.identity.issuer().to_owned();
     let claims = ["sub", "iss", "client_id", "origin_jti", "token_use", "jti", "iat", "exp"];
     let configuration = Configuration {
-        jwks_uri: format!("{}/.well-known/jwks.json", issuer.trim_end_matches('/')),
+        jwks_uri: format!("{}/.well-known/jwks.json", reached_at(&headers, &issuer)),
         issuer,
         id_token_signing_alg_values_supported: algorithms,
         subject_types_supported: vec!["public".into()],
@@ -330,4 +333,14 @@ async fn configuration(State(users): State<Arc<Users>>) -> Result<Response, Prob
         claims_supported: claims.map(str::to_owned).to_vec(),
     };
     Ok(([(CACHE_CONTROL, "public, max-age=300")], axum::Json(configuration)).into_response())
+}
+
+/// The address that this client reaches us by: the host it named, by the issuer's scheme. Tokens
+/// keep their issuer wherever the server moves to, but the keys are to be had here.
+fn reached_at(headers: &HeaderMap, issuer: &str) -> String {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    match (issuer.split_once("://"), host) {
+        (Some((scheme, _)), Some(host)) => format!("{scheme}://{host}"),
+        _ => issuer.trim_end_matches('/').to_owned(),
+    }
 }

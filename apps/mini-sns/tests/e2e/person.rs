@@ -148,7 +148,10 @@ impl Person {
     /// Walks a list to its end by `nextCursor`, taking one text from each entry.
     pub(crate) async fn walk(&self, path: &str, pick: impl Fn(&Value) -> Value) -> Vec<String> {
         let mut found = Vec::new();
-        let mut cursor = String::new();
+        let (path, mut cursor) = match path.split_once("&cursor=") {
+            Some((path, cursor)) => (path, format!("&cursor={cursor}")),
+            None => (path, String::new()),
+        };
         loop {
             let page = self.get(&format!("{path}{cursor}")).await.expect(200);
             let items = page["items"].as_array().unwrap();

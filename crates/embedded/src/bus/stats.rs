@@ -52,19 +52,19 @@ impl Bus {
         stored.first().map(|stored| stored.queued)
     }
 
-    /// Sets the gauges `mini_sns_queue_messages` (by `queue` and `state`), `_queue_oldest_seconds`
-    /// and `_dead_letters`.
+    /// Sets the gauges `queue_depth` (by `queue` and `state`), `queue_oldest_age_seconds` and
+    /// `queue_dead_letters`.
     pub fn record_metrics(&self) {
         for stats in self.stats() {
             let queue = stats.queue;
             let messages = [("waiting", stats.waiting), ("in_flight", stats.in_flight)];
             for (state, number) in messages {
-                metrics::gauge!("mini_sns_queue_messages", "queue" => queue, "state" => state)
+                metrics::gauge!("queue_depth", "queue" => queue, "state" => state)
                     .set(gauge(number));
             }
-            metrics::gauge!("mini_sns_queue_oldest_seconds", "queue" => queue)
+            metrics::gauge!("queue_oldest_age_seconds", "queue" => queue)
                 .set(stats.oldest_age.as_secs_f64());
-            metrics::gauge!("mini_sns_dead_letters", "queue" => queue).set(gauge(stats.dead));
+            metrics::gauge!("queue_dead_letters", "queue" => queue).set(gauge(stats.dead));
         }
     }
 
