@@ -1,4 +1,8 @@
 //! Pages that no row holds: asked of the authors themselves and merged.
+//!
+//! The watermark lies many posts back, far behind what is still being fanned out. Should a post be
+//! pulled before its fan-out brings it, a reader on the way to newer entries is given it again when
+//! it arrives, and drops it by its id; leaving it out would lose it.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};

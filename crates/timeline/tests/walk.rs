@@ -70,7 +70,15 @@ impl Reader {
 }
 
 async fn run(seed: u64, big_followers: i64, acts: Vec<Act>) {
-    let config = Config { big_followers, fanout_page: 2, trim_every: 1, ..Config::default() };
+    // A small skeleton, so that readers come to what lies below it. The watermark stays away: a
+    // pull below it may find a post before its fan-out brings it.
+    let config = Config {
+        big_followers,
+        fanout_page: 2,
+        trim_every: 1,
+        skeleton_entries: 4,
+        ..Config::default()
+    };
     let world = World::quick(config, seed);
     let reader = world.user();
     let authors = world.users(6);
@@ -80,10 +88,13 @@ async fn run(seed: u64, big_followers: i64, acts: Vec<Act>) {
     }
     authors[..4].iter().for_each(|author| world.follow(reader, *author));
     world.settle().await;
-    let first = world.post(authors[0]);
-    world.settle().await;
-    let mut walk = Reader::start(&world, reader, 3).await;
-    let (mut posts, mut deleted) = (vec![first], HashSet::new());
+    // Some have arrived when the reader comes, in any order, and some are still on their way.
+    let mut posts: Vec<_> = (0..12).map(|number| world.post(authors[number % 6])).collect();
+    for _ in 0..8 {
+        world.deliver_some(3).await;
+    }
+    let mut walk = Reader::start(&world, reader, 2).await;
+    let mut deleted = HashSet::new();
     for act in acts {
         match act {
             Act::Post(author) => posts.push(world.post(authors[author])),
