@@ -104,6 +104,7 @@ impl Settings {
             trusted_proxies: self.trusted_proxies.0.clone(),
             cors_origins: self.cors_origins.0.clone(),
             https: self.tls_cert.is_some(),
+            public_pages: vec!["/".to_owned()],
             ..edge::Config::default()
         }
     }

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::response::Redirect;
+use axum::routing::get;
 use embedded::feed::MemoryFeed;
 use embedded::identity::EmbeddedIdentity;
 use embedded::limiter::MemoryLimiter;
@@ -185,7 +187,9 @@ impl World {
             Arc::clone(&self.social).routes(),
             Arc::clone(&self.timeline).routes(),
         ];
-        all.into_iter().fold(health.routes(), OpenApiRouter::merge).into()
+        let routes = all.into_iter().fold(health.routes(), OpenApiRouter::merge);
+        // Until there is a client to show, the printed address leads to the API's own pages.
+        Router::from(routes).route("/", get(async || Redirect::temporary("/docs")))
     }
 
     fn health(self: Arc<Self>) -> edge::Health {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 mod crash;
+mod dead;
 mod deletion;
 mod disk;
 mod flows;
@@ -15,3 +16,4 @@ mod person;
 mod process;
 mod server;
 mod sign_in;
+mod tls;

@@ -116,6 +116,10 @@ async fn health_readiness_metrics_and_documents_are_served() {
         assert!(metrics.contains(name), "{name}");
     }
     assert!(text(format!("{}/docs", server.url)).await.contains("<html"));
+    assert!(
+        text(server.url.clone()).await.contains("<html"),
+        "the printed address shows something"
+    );
     let document = text(format!("{}/openapi.json", server.url)).await;
     let printed = run(&["openapi"]).stdout;
     assert_eq!(

@@ -15,7 +15,7 @@ pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) admin: String,
     pub(crate) data: PathBuf,
-    options: Vec<String>,
+    pub(crate) options: Vec<String>,
     /// Removed with the server, unless the data directory is the caller's.
     _dir: Option<tempfile::TempDir>,
     pub(crate) http: reqwest::Client,
