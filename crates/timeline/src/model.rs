@@ -190,7 +190,7 @@ mod tests {
             for (arrive, take) in takes.into_iter().chain([(60, 60), (0, 60)]) {
                 there = (there + arrive).min(arrivals.len());
                 for step in newer(&arrivals[..there], place, None).into_iter().take(take) {
-                    given.push(Row { gone: false, ..row(step.entry.post_id.0.0, step.entry.arrival) });
+                    given.push(row(step.entry.post_id.0.0, step.entry.arrival));
                     place = step.after;
                 }
             }

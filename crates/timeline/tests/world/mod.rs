@@ -21,7 +21,7 @@ use kernel::bus::{Bus, BusError, Delivery, Message, Subscription};
 use kernel::event::{DeletedPost, DeletedUser, Follow};
 use kernel::identity::{Identity, Revoke, Tokens};
 use kernel::peers::{Followers, Peers};
-use kernel::table::Table;
+use kernel::table::{Item, Table, TableError};
 use kernel::{
     Clock, Event, EventData, Ids, Post, PostId, Principal, Problem, Profile, Time, UserId,
 };
@@ -226,8 +226,7 @@ impl Snapshot for Now {
     fn items<'a>(
         &'a self,
         prefix: &str,
-    ) -> Box<dyn Iterator<Item = Result<kernel::table::Item, kernel::table::TableError>> + Send + 'a>
-    {
+    ) -> Box<dyn Iterator<Item = Result<Item, TableError>> + Send + 'a> {
         self.0.items(prefix)
     }
 }
