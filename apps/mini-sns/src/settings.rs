@@ -92,7 +92,7 @@ settings! {
         log_filter: String = "info",
         /// Web origins that may call from a browser, comma-separated
         cors_origins: List<String> = "",
-        /// Proxies whose X-Forwarded-For is believed: addresses or ranges (10.0.0.0/8), comma-separated
+        /// Proxies whose X-Forwarded-For is believed: addresses or ranges, comma-separated
         trusted_proxies: List<edge::Network> = "",
         /// Time from SIGTERM to the end, at most
         shutdown_timeout: Span = "9s",

@@ -123,8 +123,8 @@ impl Table for Faulty {
     }
 }
 
-/// Any table, asked again after every refusal that allows it: what is throttled or contended always,
-/// what is unavailable only where repeating does no harm.
+/// Any table, asked again after every refusal that allows it: what is throttled or contended
+/// always, what is unavailable only where repeating does no harm.
 pub struct Patient(Arc<dyn Table>);
 
 impl Patient {

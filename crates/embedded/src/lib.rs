@@ -1,7 +1,7 @@
 //! Every seam of the kernel in one process, on one machine: no other service is needed.
 //!
-//! What has to last lies on the [`table`] of this crate, one database a service; its [`relay`] takes
-//! committed events to the bus.
+//! What has to last lies on the [`table`] of this crate, one database a service; its [`relay`]
+//! takes committed events to the bus.
 
 pub mod bus;
 pub mod feed;

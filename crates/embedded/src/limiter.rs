@@ -128,7 +128,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_a_limiter() {
-        conformance::limiter::suite(|clock| MemoryLimiter::new(clock)).await;
+        conformance::limiter::suite(MemoryLimiter::new).await;
     }
 
     #[tokio::test]

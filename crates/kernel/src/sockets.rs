@@ -170,7 +170,8 @@ impl Mailbox {
         }
     }
 
-    /// Waits until the socket is told to close: what a task that is busy writing watches. Cancel-safe.
+    /// Waits until the socket is told to close: what a task that is busy writing watches.
+    /// Cancel-safe.
     pub async fn closed(&self) -> CloseCode {
         loop {
             if let Some(code) = self.close_code() {

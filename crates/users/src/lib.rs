@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `profile#{user}` | | the public profile, as clients see it |
 //! | `handle#{handle}` | | whose it is; expires while a registration is under way |
-//! | `search#{first character}` | `{folded text}\u{1}{user}{h or n}` | the profile again, for each text it is found by |
+//! | `search#{first character}` | `{folded text}\u{1}{user}{h or n}` | the profile, for each text |
 //! | `gone#{user}` | | the mark of a deleted user, for good |
 //!
 //! A profile, its handle, its search rows and its event are written in one commit, and removed in

@@ -11,7 +11,8 @@ pub(super) static PEOPLE: [Profile; 15] = [
             "Shipped the smallest possible version today. It does one thing, and does it well. 🚢",
             "Hot take: the best feature of any tool is a good error message.",
             "@yuki_tanaka tell your cats that flexbox agrees with them 😹",
-            "Weekend project: a doorbell that plays a random bird call. The neighbours are confused. #diy",
+            "Weekend project: a doorbell that plays a random bird call. The neighbours are \
+             confused. #diy",
         ],
     },
     Profile {
@@ -19,7 +20,8 @@ pub(super) static PEOPLE: [Profile; 15] = [
         name: "Tom Hargreaves",
         bio: "Allotment, old maps, long walks. Retired postman, so yes, I know your street.",
         posts: [
-            "First broad beans of the year. Small, but I have told everyone on the bus about them. 🌱",
+            "First broad beans of the year. Small, but I have told everyone on the bus \
+             about them. 🌱",
             "Found a 1932 map of our town. My house is a pond.",
             "Twelve miles today, two pubs, one very opinionated sheep. 🐑",
             "Rain again. The water butts are full and so is my diary.\n#allotment",
@@ -31,8 +33,10 @@ pub(super) static PEOPLE: [Profile; 15] = [
         bio: "Marine biologist in Tromsø. Mostly kelp, sometimes whales.",
         posts: [
             "Orca pod off the pier this morning. Nobody at the meeting minded that I was late. 🐋",
-            "Kelp grows up to half a metre a day. I, on the other hand, need three coffees to stand up.",
-            "The polar night is over: the sun was up for 41 minutes and we all went outside to look at it. ☀️",
+            "Kelp grows up to half a metre a day. I, on the other hand, need three coffees \
+             to stand up.",
+            "The polar night is over: the sun was up for 41 minutes and we all went outside \
+             to look at it. ☀️",
             "Field notes, day 12:\n- fingers: cold\n- data: excellent\n- sandwich: stolen by gull",
         ],
     },
@@ -64,7 +68,8 @@ pub(super) static PEOPLE: [Profile; 15] = [
         bio: "Fiddle player, session regular, terrible at tuning in the cold.",
         posts: [
             "Session tonight at the usual place. Bring an instrument or an opinion. 🎻",
-            "Learned a tune from a man who learned it from a man who made it up. That's the archive.",
+            "Learned a tune from a man who learned it from a man who made it up. That's the \
+             archive.",
             "Broke an E string mid-reel and nobody noticed. Not sure how to feel about it.",
             "@nao_piano would love to hear your take on a slow air on the piano some day!",
         ],
@@ -77,7 +82,8 @@ pub(super) static PEOPLE: [Profile; 15] = [
             "A bench in the shade does more for a street than any monument. 🌳",
             "Counted: 212 bicycles in one hour on the new lane. Last year it was 37.",
             "Sketching in the market again. The mangoes keep moving. 🥭",
-            "If a building needs a sign that says “entrance”, the door is in the wrong place. #architecture",
+            "If a building needs a sign that says “entrance”, the door is in the wrong \
+             place. #architecture",
         ],
     },
     Profile {
@@ -85,10 +91,12 @@ pub(super) static PEOPLE: [Profile; 15] = [
         name: "Ben Kaplan",
         bio: "Writes a newsletter about trains, buses and why they're late.",
         posts: [
-            "New issue is out: why your bus comes in threes, explained with marbles.\nhttps://example.com/newsletter/17",
+            "New issue is out: why your bus comes in threes, explained with \
+             marbles.\nhttps://example.com/newsletter/17",
             "Took the night train instead of the plane. Woke up in the mountains. 10/10.",
             "@ren_trains I envy you: a timetable you can set your watch by!",
-            "Every city gets the public transport it is willing to sit next to each other for. #transit",
+            "Every city gets the public transport it is willing to sit next to each other \
+             for. #transit",
         ],
     },
     Profile {
@@ -108,9 +116,11 @@ pub(super) static PEOPLE: [Profile; 15] = [
         bio: "Sysadmin by day, stargazer by night. It's never DNS, until it is.",
         posts: [
             "It was DNS.",
-            "Saw Saturn's rings from the balcony with a telescope that cost less than my keyboard. 🪐",
+            "Saw Saturn's rings from the balcony with a telescope that cost less than my \
+             keyboard. 🪐",
             "Uptime is a team sport. Thank your on-call colleague today.",
-            "Clear sky tonight, moonset at 23:10. Coffee in the flask, phone on red light. #astronomy",
+            "Clear sky tonight, moonset at 23:10. Coffee in the flask, phone on red light. \
+             #astronomy",
         ],
     },
     Profile {
@@ -129,10 +139,12 @@ pub(super) static PEOPLE: [Profile; 15] = [
         name: "Sam Whitaker",
         bio: "Primary school teacher. Collects questions from seven-year-olds.",
         posts: [
-            "Today's question: “Do fish know it's raining?” I have been thinking about it ever since. 🐟",
+            "Today's question: “Do fish know it's raining?” I have been thinking about it \
+             ever since. 🐟",
             "Class voted to name the hamster “Professor”. He has tenure now. 🐹",
             "Parents' evening done. Voice: gone. Biscuits: also gone.",
-            "“What is the biggest number you have met?” asked a boy with no front teeth. Philosophy!",
+            "“What is the biggest number you have met?” asked a boy with no front teeth. \
+             Philosophy!",
         ],
     },
     Profile {
@@ -152,7 +164,8 @@ pub(super) static PEOPLE: [Profile; 15] = [
         bio: "Community radio on Thursdays, vinyl all week.",
         posts: [
             "Tonight on the show: two hours of B-sides that should have been A-sides. 📻",
-            "Found the record I sold in 2004. Bought it back. It still has my handwriting on the sleeve.",
+            "Found the record I sold in 2004. Bought it back. It still has my handwriting \
+             on the sleeve.",
             "Side one, track one, volume up. Good morning! 🎶",
             "Send me your best song under two minutes. I'll start: most of them.\n#radio",
         ],
@@ -165,7 +178,8 @@ pub(super) static PEOPLE: [Profile; 15] = [
             "今日は日本語で「おいしい」を五回使いました。先生、ごめんなさい😅",
             "German compound of the day: Feierabendspaziergang, the walk after work is done. 🚶",
             "@chiyo_tea 新茶をいただきました。とてもおいしいです（六回目）🍵",
-            "Small victory: understood a whole train announcement. It said that the train was late. #日本語",
+            "Small victory: understood a whole train announcement. It said that the train \
+             was late. #日本語",
         ],
     },
 ];

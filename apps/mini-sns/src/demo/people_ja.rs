@@ -11,7 +11,8 @@ pub(super) static PEOPLE: [Profile; 15] = [
             "おはようございます☀️ 今日は窓を開けて仕事ができる気温。毎日これくらいがいい。",
             "猫がキーボードの上で寝てしまったので、今日のコミットは午後からになります🐈",
             "色のコントラストを直すだけで「見やすくなった」と言われる。地味だけど好きな仕事。\n#アクセシビリティ",
-            "Trying to write one post in English every day. Today: my cats have opinions about CSS. @maya_builds",
+            "Trying to write one post in English every day. Today: my cats have opinions \
+             about CSS. @maya_builds",
         ],
     },
     Profile {

@@ -45,16 +45,19 @@ pub(crate) struct LoadArgs {
     #[arg(value_name = "URL")]
     target: Target,
     /// People who use it; fanout takes one more than there are connections instead
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 50,
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
     users: u32,
     /// People whom each of them follows
     #[arg(long, value_name = "N", default_value_t = 10)]
     follows: u32,
     /// Connections that are kept busy; sockets that are opened
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    #[arg(long, value_name = "N", default_value_t = 64,
+        value_parser = clap::value_parser!(u32).range(1..=60_000))]
     connections: u32,
     /// How long to measure
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "N", default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
     duration_secs: u64,
     /// End after so many requests, if that is sooner
     #[arg(long, value_name = "N")]
@@ -66,7 +69,8 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "NAME", conflicts_with = "mix")]
     scenario: Option<Scenario>,
     /// Threads of the generator
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..=256))]
     threads: u32,
     /// Keep the people's tokens here, so that the next run need not sign them in
     #[arg(long, value_name = "FILE")]

@@ -1,4 +1,5 @@
-//! What the queues look like from outside: numbers for metrics and readiness, and waiting for quiet.
+//! What the queues look like from outside: numbers for metrics and readiness, and waiting for
+//! quiet.
 
 use std::time::Duration;
 

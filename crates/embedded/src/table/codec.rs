@@ -185,7 +185,8 @@ mod tests {
 
         #[test]
         fn keys_sort_as_their_parts(a: (String, String), b: (String, String)) {
-            let key = |(partition, sort): (String, String)| Key::new(partition.replace('\0', ""), sort);
+            let key =
+                |(partition, sort): (String, String)| Key::new(partition.replace('\0', ""), sort);
             let (a, b) = (key(a), key(b));
             assert_eq!(encode_key(&a).cmp(&encode_key(&b)), a.cmp(&b));
             assert_eq!(decode_key(&encode_key(&a)), Ok(a));

@@ -1,7 +1,7 @@
 //! The storage engine under the table: one fjall database with one keyspace.
 //!
-//! One keyspace rather than several, so that there is one memtable to flush: a second one that fills
-//! slowly would hold the journal back.
+//! One keyspace rather than several, so that there is one memtable to flush: a second one that
+//! fills slowly would hold the journal back.
 
 use std::io;
 use std::ops::Bound;

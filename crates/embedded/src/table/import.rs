@@ -32,8 +32,8 @@ pub enum ImportError {
 }
 
 impl Store {
-    /// Makes a store in `dir`, which must be empty or absent, out of `items`; returns how many there
-    /// were. The store appears under its name only when it is whole and durable.
+    /// Makes a store in `dir`, which must be empty or absent, out of `items`; returns how many
+    /// there were. The store appears under its name only when it is whole and durable.
     pub fn import(
         dir: impl AsRef<Path>,
         options: &Options,

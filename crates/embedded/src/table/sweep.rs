@@ -1,9 +1,9 @@
 //! Expired items leave the disk in the background, a bounded number at a time.
 //!
 //! An item with an expiry has a row in an index by time. That costs one more row on such a write,
-//! where a compaction filter would cost none; but a filter follows the compaction's rhythm, which on
-//! a quiet database is never, and a sweep by index is prompt and can be tested by moving a clock.
-//! An index row outlives its item's replacement: the sweep looks at the item itself.
+//! where a compaction filter would cost none; but a filter follows the compaction's rhythm, which
+//! on a quiet database is never, and a sweep by index is prompt and can be tested by moving a
+//! clock. An index row outlives its item's replacement: the sweep looks at the item itself.
 
 use std::time::{Duration, Instant};
 
