@@ -18,6 +18,21 @@ macro_rules! ulid_id {
         pub struct $name(pub Ulid);
 
         impl $name {
+            /// The id's 26 characters behind `prefix`, as keys are made: in one allocation and
+            /// without the formatting machinery, since a page of a timeline makes sixty.
+            pub fn prefixed(self, prefix: &str) -> String {
+                let mut text = String::with_capacity(prefix.len() + ulid::ULID_LEN);
+                text.push_str(prefix);
+                let mut id = [0; ulid::ULID_LEN];
+                text.push_str(self.0.array_to_str(&mut id));
+                text
+            }
+
+            /// The id's 26 characters.
+            pub fn text(self) -> String {
+                self.prefixed("")
+            }
+
             /// The moment the id was made.
             pub fn created_at(self) -> Time {
                 Time::from_millis(i64::try_from(self.0.timestamp_ms()).unwrap_or(i64::MAX))
@@ -109,28 +124,49 @@ pub trait Ids: Send + Sync {
 /// Monotonic ULIDs from a clock, secrets from the operating system.
 pub struct SystemIds {
     clock: Arc<dyn Clock>,
-    last: Mutex<Ulid>,
+    state: Mutex<State>,
+}
+
+struct State {
+    last: Ulid,
+    /// Random bytes asked for ahead: every request takes some, and asking is a system call.
+    ahead: [u8; 1024],
+    used: usize,
+}
+
+impl State {
+    fn random(&mut self) -> u128 {
+        const EACH: usize = size_of::<u128>();
+        if self.used + EACH > self.ahead.len() {
+            self.ahead = random();
+            self.used = 0;
+        }
+        let taken = &mut self.ahead[self.used..self.used + EACH];
+        self.used += EACH;
+        taken.iter_mut().fold(0, |number, byte| number << 8 | u128::from(std::mem::take(byte)))
+    }
 }
 
 impl SystemIds {
     /// A source that stamps its ids with `clock`'s time.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, last: Mutex::new(Ulid::nil()) }
+        let state = State { last: Ulid::nil(), ahead: [0; 1024], used: 1024 };
+        Self { clock, state: Mutex::new(state) }
     }
 }
 
 impl Ids for SystemIds {
     fn ulid(&self) -> Ulid {
         let now = u64::try_from(self.clock.now().millis()).unwrap_or(0);
-        let random = u128::from_le_bytes(random());
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        *last = if now > last.timestamp_ms() {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let random = state.random();
+        state.last = if now > state.last.timestamp_ms() {
             Ulid::from_parts(now, random)
         } else {
             // The clock stood still or went back: step on from the last id by a random amount.
-            Ulid(last.0.saturating_add(1 + (random & 0xFFFF_FFFF)))
+            Ulid(state.last.0.saturating_add(1 + (random & 0xFFFF_FFFF)))
         };
-        *last
+        state.last
     }
 
     fn secret(&self) -> [u8; 32] {

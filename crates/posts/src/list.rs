@@ -68,7 +68,7 @@ pub(crate) async fn newest(
     let limit = Limit::parse(Some(&limit.to_string()))?;
     let shelf = Shelf::Author(author);
     let name = shelf.name();
-    let before = before.map(|post| kernel::Cursor::older(post.to_string()).render(&name));
+    let before = before.map(|post| kernel::Cursor::older(post.text()).render(&name));
     let mut fill = Fill::new(&name, limit, before.as_deref())?;
     read(table, shelf, &mut fill, None).await?;
     let posts = fill.page().items.into_iter().map(|body| serde_json::from_slice(&body));

@@ -19,15 +19,15 @@ pub(crate) const DAYS: &str = "days";
 const REMOVE_POSTS: usize = 24;
 
 pub(crate) fn post_key(post: PostId) -> Key {
-    Key::new(format!("post#{post}"), "")
+    Key::new(post.prefixed("post#"), "")
 }
 
 pub(crate) fn author_partition(author: UserId) -> String {
-    format!("author#{author}")
+    author.prefixed("author#")
 }
 
 fn author_key(author: UserId, post: PostId) -> Key {
-    Key::new(author_partition(author), post.to_string())
+    Key::new(author_partition(author), post.text())
 }
 
 pub(crate) fn public_partition(day: u64, shard: u32) -> String {
@@ -39,7 +39,7 @@ pub(crate) fn day_sort(day: u64) -> String {
 }
 
 fn user_key(user: UserId, sort: impl Into<String>) -> Key {
-    Key::new(format!("user#{user}"), sort)
+    Key::new(user.prefixed("user#"), sort)
 }
 
 const STATE: &str = "state";
@@ -141,7 +141,7 @@ async fn attempt(posts: &Posts, new: &Attempted<'_>) -> Result<Written, Attempt>
         Write::put_json(state_key, &state).when(unchanged(state_item.as_ref())),
         Write::put(post_key(id), new.body.clone()),
         Write::put_json(author_key(author, id), &shard),
-        Write::put(Key::new(public, id.to_string()), Bytes::new()),
+        Write::put(Key::new(public, id.text()), Bytes::new()),
         new.event.clone(),
     ];
     if let Some((key, receipt)) = &new.receipt {
@@ -184,7 +184,7 @@ fn removal(posts: &Posts, author: UserId, row: &Item) -> Result<[Write; 4], Prob
     Ok([
         Write::delete(post_key(id)).when(Condition::Present),
         Write::delete(row.key.clone()),
-        Write::delete(Key::new(public, id.to_string())),
+        Write::delete(Key::new(public, id.text())),
         outbox::write(&event),
     ])
 }

@@ -65,7 +65,7 @@ impl Expected {
         let (follower, followee): (UserId, UserId) = (owner(item)?, store::row_id(item)?);
         let edge: Edge = item.json()?;
         if edge.on {
-            let held = [String::new(), follower.to_string(), followee.to_string()];
+            let held = [String::new(), follower.text(), followee.text()];
             self.rows.extend(follows::row_keys(follower, followee, edge.at).into_iter().zip(held));
             self.count(store::user_key(follower, follows::FOLLOWING));
             self.count(store::user_key(followee, follows::FOLLOWERS));
@@ -78,7 +78,7 @@ impl Expected {
         let (post, user): (PostId, UserId) = (owner(item)?, store::row_id(item)?);
         let edge: Edge = item.json()?;
         if edge.on {
-            let held = [user.to_string(), String::new()];
+            let held = [user.text(), String::new()];
             self.rows.extend(likes::row_keys(user, post, edge.at).into_iter().zip(held));
             self.count(store::post_key(post, likes::LIKES));
             self.ends(item, gone, &[store::user_gone(user), store::post_gone(post)]);

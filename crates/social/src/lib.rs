@@ -10,6 +10,7 @@
 //! | `like#{post}` | user | the edge, as above |
 //! | `likes-by-time#{post}` | when | the user |
 //! | `likes-of#{user}` | post | an index row, empty |
+//! | `like-changes#{user}` | | a counter of every like and unlike |
 //! | `user#{user}` | `followers`, `following` | counters |
 //! | `user#{user}` | `gone` | the user is deleted |
 //! | `post#{post}` | `likes` | a counter |
@@ -41,6 +42,7 @@ mod model;
 mod pages;
 mod react;
 mod store;
+mod viewer;
 
 use std::sync::Arc;
 
@@ -52,6 +54,8 @@ use kernel::{Clock, Event, EventData, Ids, PostId, Problem, UserId};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use viewer::Viewers;
+
 pub use audit::audit;
 pub use react::QUEUES;
 
@@ -61,11 +65,13 @@ pub struct Config {
     /// Commits (of 16 to 32 edges) that one delivery of a deletion makes before it queues the
     /// rest anew, so that it ends within the visibility time-out.
     pub commits_per_delivery: usize,
+    /// Memory for what viewers are known to like, in bytes.
+    pub viewers_bytes_max: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { commits_per_delivery: 50 }
+        Self { commits_per_delivery: 50, viewers_bytes_max: 8 << 20 }
     }
 }
 
@@ -78,6 +84,7 @@ pub struct Social {
     peers: Arc<dyn Peers>,
     config: Config,
     sequence: Sequence,
+    viewers: Viewers,
 }
 
 impl Social {
@@ -92,7 +99,8 @@ impl Social {
         config: Config,
     ) -> Arc<Self> {
         let sequence = Sequence::new(Arc::clone(&ids));
-        Arc::new(Self { table, bus, clock, ids, peers, config, sequence })
+        let viewers = Viewers::new(config.viewers_bytes_max);
+        Arc::new(Self { table, bus, clock, ids, peers, config, sequence, viewers })
     }
 
     /// Its routes.
@@ -110,9 +118,9 @@ impl Social {
         store::likes::counts(self.table.as_ref(), posts).await
     }
 
-    /// For [`Peers::liked`]: one read.
+    /// For [`Peers::liked`]: one read of one item while nothing changed.
     pub async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
-        store::likes::liked(self.table.as_ref(), viewer, posts).await
+        Ok(self.viewers.liked(self.table.as_ref(), viewer, posts).await?)
     }
 
     /// For [`Peers::followers`].

@@ -169,7 +169,7 @@ async fn likers(
         known(&social, post),
         pages::people(&social, &name, &partition, limit, cursor),
         count(&social, post),
-        likes::liked(social.table.as_ref(), caller.user_id, &posts),
+        social.liked(caller.user_id, &posts),
     )?;
     let page = page.map(|(user, liked_at)| Liker { user, liked_at });
     Ok(Json(Likers { page, like_count, liked: liked.first().copied().unwrap_or(false) }))
@@ -202,7 +202,7 @@ async fn states(
     let (exist, counts, liked) = tokio::try_join!(
         social.peers.posts_exist(&posts),
         likes::counts(social.table.as_ref(), &posts),
-        likes::liked(social.table.as_ref(), caller.user_id, &posts),
+        social.liked(caller.user_id, &posts),
     )?;
     let states = posts.into_iter().zip(exist).zip(counts).zip(liked);
     let items = states.filter_map(|(((post_id, exists), like_count), liked)| {

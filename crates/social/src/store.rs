@@ -16,11 +16,11 @@ use crate::model::Edge;
 pub(crate) const GONE: &str = "gone";
 
 pub(crate) fn user_key(user: UserId, sort: &str) -> Key {
-    Key::new(format!("user#{user}"), sort)
+    Key::new(user.prefixed("user#"), sort)
 }
 
 pub(crate) fn post_key(post: PostId, sort: &str) -> Key {
-    Key::new(format!("post#{post}"), sort)
+    Key::new(post.prefixed("post#"), sort)
 }
 
 pub(crate) fn user_gone(user: UserId) -> Key {

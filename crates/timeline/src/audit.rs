@@ -89,7 +89,7 @@ fn edges(snapshot: &dyn Snapshot, findings: &mut Vec<Finding>) -> Result<Edges, 
         }
     }
     for (author, count) in counts.into_iter().filter(|(_, count)| *count != 0) {
-        let (place, detail) = (format!("followers#{author}"), format!("absent, not {count}"));
+        let (place, detail) = (author.prefixed("followers#"), format!("absent, not {count}"));
         findings.push(Finding { rule: "follower count equals followers", place, detail });
     }
     let pairs: BTreeSet<_> = ours.keys().chain(theirs.keys()).collect();
@@ -192,7 +192,7 @@ impl Feeds {
             let wanted = newest.iter();
             let wanted = wanted.filter(|post| mark.is_none_or(|mark| **post >= mark));
             for post in wanted.filter(|post| !held.contains(post) && !self.merged.contains(post)) {
-                let (place, detail) = (format!("feed#{user}"), format!("{post} is missing"));
+                let (place, detail) = (user.prefixed("feed#"), format!("{post} is missing"));
                 findings.push(Finding { rule: "a feed is complete", place, detail });
             }
         }

@@ -18,49 +18,49 @@ pub(crate) fn heartbeat_key() -> Key {
 }
 
 pub(crate) fn feed(user: UserId) -> String {
-    format!("feed#{user}")
+    user.prefixed("feed#")
 }
 
 pub(crate) fn author(author: UserId) -> String {
-    format!("author#{author}")
+    author.prefixed("author#")
 }
 
 pub(crate) fn feed_key(user: UserId, post: PostId) -> Key {
-    Key::new(feed(user), post.to_string())
+    Key::new(feed(user), post.text())
 }
 
 pub(crate) fn author_key(of: UserId, post: PostId) -> Key {
-    Key::new(author(of), post.to_string())
+    Key::new(author(of), post.text())
 }
 
 pub(crate) fn big_key(author: UserId) -> Key {
-    Key::new(BIG, author.to_string())
+    Key::new(BIG, author.text())
 }
 
 pub(crate) fn mark_key(user: UserId) -> Key {
-    Key::new(format!("mark#{user}"), "")
+    Key::new(user.prefixed("mark#"), "")
 }
 
 /// The edge from its end at the author.
 pub(crate) fn follower_key(author: UserId, user: UserId) -> Key {
-    Key::new(format!("follower#{author}"), user.to_string())
+    Key::new(author.prefixed("follower#"), user.text())
 }
 
 /// The edge from its end at the follower.
 pub(crate) fn following_key(user: UserId, author: UserId) -> Key {
-    Key::new(format!("following#{user}"), author.to_string())
+    Key::new(user.prefixed("following#"), author.text())
 }
 
 pub(crate) fn count_key(author: UserId) -> Key {
-    Key::new(format!("followers#{author}"), "")
+    Key::new(author.prefixed("followers#"), "")
 }
 
 pub(crate) fn gone_key(post: PostId) -> Key {
-    Key::new(format!("gone#{post}"), "")
+    Key::new(post.prefixed("gone#"), "")
 }
 
 pub(crate) fn left_key(user: UserId) -> Key {
-    Key::new(format!("left#{user}"), "")
+    Key::new(user.prefixed("left#"), "")
 }
 
 /// A row as it is written; one that is gone expires.
@@ -221,7 +221,7 @@ pub(crate) async fn followers(
     after: Option<UserId>,
     limit: usize,
 ) -> Result<(Vec<UserId>, Option<UserId>), TableError> {
-    edges(table, format!("follower#{author}"), after, limit).await
+    edges(table, author.prefixed("follower#"), after, limit).await
 }
 
 /// Everybody who follows `author`.
@@ -229,7 +229,7 @@ pub(crate) async fn all_followers(
     table: &dyn Table,
     author: UserId,
 ) -> Result<Vec<UserId>, TableError> {
-    all_edges(table, &format!("follower#{author}")).await
+    all_edges(table, &author.prefixed("follower#")).await
 }
 
 /// Everybody whom `user` follows.
@@ -237,7 +237,7 @@ pub(crate) async fn all_following(
     table: &dyn Table,
     user: UserId,
 ) -> Result<Vec<UserId>, TableError> {
-    all_edges(table, &format!("following#{user}")).await
+    all_edges(table, &user.prefixed("following#")).await
 }
 
 /// The newest rows of a feed and of big authors below `before`, and whether there are no more.

@@ -26,7 +26,7 @@ impl Timeline {
             self.drop_own(user).await?;
             while retry(|| self.drop_following(user)).await? {}
         }
-        let page = Query::all(format!("follower#{user}"), EDGES);
+        let page = Query::all(user.prefixed("follower#"), EDGES);
         let found = table.query(page).await?;
         let mut writes = Vec::with_capacity(2 * found.items.len());
         let mut last = None;
@@ -64,7 +64,7 @@ impl Timeline {
     /// Drops some of the edges to whom they followed; whether there were any.
     async fn drop_following(&self, user: UserId) -> Result<bool, Attempt> {
         let table = &*self.parts.table;
-        let found = table.query(Query::all(format!("following#{user}"), EDGES)).await?;
+        let found = table.query(Query::all(user.prefixed("following#"), EDGES)).await?;
         let mut writes = Vec::with_capacity(3 * EDGES);
         for item in &found.items {
             let author: UserId = store::sort_id(&item.key)?;

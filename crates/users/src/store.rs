@@ -28,7 +28,7 @@ pub(crate) fn handle_key(handle: &str) -> Key {
 }
 
 fn gone_key(user: UserId) -> Key {
-    Key::new(format!("gone#{user}"), "")
+    Key::new(user.prefixed("gone#"), "")
 }
 
 pub(crate) fn handle_taken() -> Problem {

@@ -19,29 +19,29 @@ pub(crate) const FOLLOWING: &str = "following";
 const UNDO_EDGES: usize = 16;
 
 pub(crate) fn edge_key(follower: UserId, followee: UserId) -> Key {
-    Key::new(edges_partition(follower), followee.to_string())
+    Key::new(edges_partition(follower), followee.text())
 }
 
 fn edges_partition(follower: UserId) -> String {
-    format!("follow#{follower}")
+    follower.prefixed("follow#")
 }
 
 fn followers_partition(followee: UserId) -> String {
-    format!("followers#{followee}")
+    followee.prefixed("followers#")
 }
 
 pub(crate) fn followers_by_time(followee: UserId) -> String {
-    format!("followers-by-time#{followee}")
+    followee.prefixed("followers-by-time#")
 }
 
 pub(crate) fn following_by_time(follower: UserId) -> String {
-    format!("following-by-time#{follower}")
+    follower.prefixed("following-by-time#")
 }
 
 /// The keys of an edge's index rows: by id, and in both lists by time.
 pub(crate) fn row_keys(follower: UserId, followee: UserId, at: Ulid) -> [Key; 3] {
     [
-        Key::new(followers_partition(followee), follower.to_string()),
+        Key::new(followers_partition(followee), follower.text()),
         Key::new(followers_by_time(followee), at.to_string()),
         Key::new(following_by_time(follower), at.to_string()),
     ]
@@ -142,8 +142,8 @@ fn rows(follower: UserId, followee: UserId, edge: &Edge) -> [Write; 3] {
     if edge.on {
         [
             Write::put(by_id, Bytes::new()),
-            Write::put(of_followee, follower.to_string()),
-            Write::put(of_follower, followee.to_string()),
+            Write::put(of_followee, follower.text()),
+            Write::put(of_follower, followee.text()),
         ]
     } else {
         [by_id, of_followee, of_follower].map(Write::delete)

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 use kernel::event::Like;
-use kernel::table::{self, Attempt, Condition, Item, Key, Query, Table, Write};
+use kernel::table::{self, Attempt, Condition, Item, Key, Query, Table, TableError, Write};
 use kernel::{EventData, PostId, Problem, UserId, outbox};
 use ulid::Ulid;
 
 use super::{edge_of, piece_done, post_gone, post_key, row_id, unchanged, user_gone};
-use crate::Social;
 use crate::model::{self, Edge};
+use crate::{Social, viewer};
 
 /// Counts who likes a post.
 pub(crate) const LIKES: &str = "likes";
@@ -18,24 +18,24 @@ const REMOVE_EDGES: usize = 32;
 const UNDO_EDGES: usize = 19;
 
 pub(crate) fn edge_key(user: UserId, post: PostId) -> Key {
-    Key::new(edges_partition(post), user.to_string())
+    Key::new(edges_partition(post), user.text())
 }
 
 fn edges_partition(post: PostId) -> String {
-    format!("like#{post}")
+    post.prefixed("like#")
 }
 
 pub(crate) fn by_time(post: PostId) -> String {
-    format!("likes-by-time#{post}")
+    post.prefixed("likes-by-time#")
 }
 
 fn of_user(user: UserId) -> String {
-    format!("likes-of#{user}")
+    user.prefixed("likes-of#")
 }
 
 /// The keys of an edge's index rows: in the post's list by time, among the user's likes.
 pub(crate) fn row_keys(user: UserId, post: PostId, at: Ulid) -> [Key; 2] {
-    [Key::new(by_time(post), at.to_string()), Key::new(of_user(user), post.to_string())]
+    [Key::new(by_time(post), at.to_string()), Key::new(of_user(user), post.text())]
 }
 
 /// How many like each of up to 100 posts.
@@ -54,7 +54,7 @@ pub(crate) async fn liked(
     table: &dyn Table,
     viewer: UserId,
     posts: &[PostId],
-) -> Result<Vec<bool>, Problem> {
+) -> Result<Vec<bool>, TableError> {
     if posts.is_empty() {
         return Ok(Vec::new());
     }
@@ -97,6 +97,7 @@ async fn change(
     let mut writes = vec![Write::put_json(key, &edge).when(unchanged(item.as_ref()))];
     writes.extend(rows(user, post, &edge));
     writes.push(Write::add(post_key(post, LIKES), if edge.on { 1 } else { -1 }));
+    writes.push(viewer::changed(user));
     writes.push(told(social, user, post, &edge));
     writes.extend(marks.map(|mark| Write::check(mark, Condition::Absent)));
     Ok(social.table.commit(writes).await?)
@@ -106,7 +107,7 @@ async fn change(
 fn rows(user: UserId, post: PostId, edge: &Edge) -> [Write; 2] {
     let [by_time, of_user] = row_keys(user, post, edge.at);
     if edge.on {
-        [Write::put(by_time, user.to_string()), Write::put(of_user, Bytes::new())]
+        [Write::put(by_time, user.text()), Write::put(of_user, Bytes::new())]
     } else {
         [Write::delete(by_time), Write::delete(of_user)]
     }

@@ -1,0 +1,82 @@
+//! What a viewer likes, remembered for as long as nothing about it changed.
+//!
+//! Every page of a timeline asks which of its posts the viewer likes, and must never be answered
+//! with what was true a moment ago. Each change of a user's likes counts up one item of theirs in
+//! the same commit; so one read of that item tells whether what is remembered still holds, in
+//! place of one read for each post.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use kernel::table::{Key, Table, TableError, Write, get_one};
+use kernel::{PostId, UserId};
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::store::likes;
+
+/// Posts remembered of one viewer, at most.
+const POSTS_MAX: usize = 512;
+/// What one remembered post costs, about.
+const POST_BYTES: usize = 40;
+/// What one viewer costs beside their posts, about.
+const VIEWER_BYTES: usize = 200;
+
+/// What was found when the viewer's likes had changed `changes` times.
+struct Known {
+    changes: i64,
+    liked: HashMap<PostId, bool>,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<UserId, Arc<Known>> for ByBytes {
+    fn weight(&self, _: &UserId, known: &Arc<Known>) -> u64 {
+        u64::try_from(VIEWER_BYTES + POST_BYTES * known.liked.len()).unwrap_or(u64::MAX)
+    }
+}
+
+/// What viewers are known to like.
+pub(crate) struct Viewers(Cache<UserId, Arc<Known>, ByBytes>);
+
+/// The write that says that a user's likes changed; it belongs in the commit that changes them.
+pub(crate) fn changed(user: UserId) -> Write {
+    Write::add(changes_key(user), 1)
+}
+
+fn changes_key(user: UserId) -> Key {
+    Key::new(user.prefixed("like-changes#"), "")
+}
+
+impl Viewers {
+    pub(crate) fn new(bytes_max: u64) -> Self {
+        let items = usize::try_from(bytes_max).unwrap_or(usize::MAX) / VIEWER_BYTES;
+        Self(Cache::with_weighter(items, bytes_max, ByBytes))
+    }
+
+    /// Which of up to 100 posts the viewer likes, as of now.
+    pub(crate) async fn liked(
+        &self,
+        table: &dyn Table,
+        viewer: UserId,
+        posts: &[PostId],
+    ) -> Result<Vec<bool>, TableError> {
+        // Read before the likes: a change in between makes what is found here out of date at once.
+        let changes = get_one(table, changes_key(viewer)).await?.map_or(0, |item| item.count);
+        let known = self.0.get(&viewer).filter(|known| known.changes == changes);
+        let remembered = |post: &PostId| known.as_ref()?.liked.get(post).copied();
+        let found: Option<Vec<bool>> = posts.iter().map(remembered).collect();
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let found = likes::liked(table, viewer, posts).await?;
+        let mut liked = match &known {
+            Some(known) if known.liked.len() + posts.len() <= POSTS_MAX => known.liked.clone(),
+            _ => HashMap::with_capacity(posts.len()),
+        };
+        liked.extend(posts.iter().copied().zip(found.iter().copied()));
+        self.0.insert(viewer, Arc::new(Known { changes, liked }));
+        Ok(found)
+    }
+}
