@@ -39,7 +39,7 @@ fn rows_that_name(world: &World, id: &str) -> Vec<Key> {
 
 #[tokio::test]
 async fn the_likes_of_a_deleted_post_go_in_pieces() {
-    let world = World::with(Config { commits_per_delivery: 1 });
+    let world = World::with(Config { commits_per_delivery: 1, ..Config::default() });
     let (post, kept) = (world.post(), world.post());
     for user in world.users(100) {
         world.like(user, post, true).await;
@@ -65,7 +65,7 @@ async fn the_likes_of_a_deleted_post_go_in_pieces() {
 
 #[tokio::test]
 async fn a_deleted_user_leaves_nothing_and_every_count_is_right() {
-    let world = World::with(Config { commits_per_delivery: 1 });
+    let world = World::with(Config { commits_per_delivery: 1, ..Config::default() });
     let user = world.user();
     let others = world.users(50);
     let posts: Vec<PostId> = (0..50).map(|_| world.post()).collect();
@@ -193,7 +193,7 @@ proptest! {
 }
 
 async fn live(steps: Vec<Step>, commits_per_delivery: usize) {
-    let world = World::in_memory(Config { commits_per_delivery });
+    let world = World::in_memory(Config { commits_per_delivery, ..Config::default() });
     let users = world.users(MANY);
     let posts: Vec<PostId> = (0..MANY).map(|_| world.post()).collect();
     // The oracle: edges by what was answered, and what waits to be delivered.
