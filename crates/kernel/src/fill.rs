@@ -86,8 +86,9 @@ impl<'a, T> Fill<'a, T> {
         let last = self.entries.last().map(|(sort, _)| sort.as_str());
         let next = match (last, &self.cursor) {
             (Some(last), _) if newer || !self.ended => Some(Cursor::older(last)),
-            // Nothing newer: what is older begins with the entry at the cursor itself.
-            (None, Some(cursor)) if newer => {
+            // Nothing newer: what is older begins with the entry at the cursor itself, unless the
+            // cursor leads from behind the oldest entry, where there is nothing on either side.
+            (None, Some(cursor)) if newer && !cursor.at.is_empty() => {
                 Some(Cursor::older(format!("{}\u{10FFFF}", cursor.at)))
             }
             _ => None,
