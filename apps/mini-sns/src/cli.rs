@@ -39,9 +39,6 @@ pub(crate) struct Serve {
     /// Configuration file (TOML); its keys are the long flags with _ for -
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// Fill an example world that goes on living
-    #[arg(long)]
-    pub(crate) demo: bool,
     /// Everything else
     #[command(flatten)]
     pub(crate) options: Layer,
@@ -52,6 +49,12 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Ref
     let command = Cli::command().mut_subcommand("serve", |serve| {
         serve.mut_args(|arg| {
             let id = arg.get_id().as_str().to_uppercase();
+            // A switch that may also be set by its variable: `--demo` alone means true.
+            let arg = if id == "DEMO" {
+                arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+            } else {
+                arg
+            };
             if arg.is_positional() || id == "HELP" {
                 arg
             } else {

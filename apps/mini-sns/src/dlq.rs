@@ -81,16 +81,13 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
             if server.json { print_json(&found) } else { print_table(&found) }
         }
         Command::Show { id, server } => {
-            print_json(&server.ask(Method::GET, &format!("/dlq/{id}"), None).await?);
+            print_json(&server.ask(Method::GET, &format!("/dlq/{id}"), None).await?)
         }
         Command::Redrive { meant, server } => {
-            server.change("/dlq/redrive", &meant, "queued again").await?;
+            server.change("/dlq/redrive", &meant, "queued again").await
         }
-        Command::Purge { meant, server } => {
-            server.change("/dlq/purge", &meant, "dropped").await?;
-        }
+        Command::Purge { meant, server } => server.change("/dlq/purge", &meant, "dropped").await,
     }
-    Ok(())
 }
 
 impl Server {
@@ -101,11 +98,10 @@ impl Server {
         };
         let answer = self.ask(Method::POST, path, Some(&body)).await?;
         if self.json {
-            print_json(&answer);
+            print_json(&answer)
         } else {
-            output::line(&format!("{} {done}", answer["count"]));
+            output::line(&format!("{} {done}", answer["count"]))
         }
-        Ok(())
     }
 
     async fn ask(
@@ -141,11 +137,11 @@ impl Server {
     }
 }
 
-fn print_json(value: &Value) {
-    output::line(&format!("{value:#}"));
+fn print_json(value: &Value) -> Result<(), Failure> {
+    output::line(&format!("{value:#}"))
 }
 
-fn print_table(found: &Value) {
+fn print_table(found: &Value) -> Result<(), Failure> {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY);
     table.set_header(["id", "event", "died at", "receives", "reason"]);
@@ -164,8 +160,8 @@ fn print_table(found: &Value) {
         ]);
     }
     if items.is_empty() {
-        output::line("No dead letters.");
+        output::line("No dead letters.")
     } else {
-        output::line(&table.to_string());
+        output::line(&table.to_string())
     }
 }

@@ -84,8 +84,9 @@ impl Settings {
             resume: self.socket_resume_window.0,
             post_bytes_max: self.object_cache.0 / 4 * 3,
             author_bytes_max: self.object_cache.0 / 4,
-            like_count_kept: self.like_count_ttl.0,
-            origins: self.cors_origins.0.clone(),
+            // A count that is read just before its time is up is shown a little later.
+            like_count_kept: self.like_count_ttl.0 * 2 / 3,
+            origins: self.origins(),
             heartbeat: self.socket_heartbeat.0,
             idle: self.socket_idle_timeout.0,
             messages_per_sec: self.socket_messages_per_sec.get(),
@@ -102,11 +103,15 @@ impl Settings {
             address_rate: rate(self.address_rate_per_sec, self.address_rate_burst),
             auth_rate: rate(self.auth_rate_per_sec, self.auth_rate_burst),
             trusted_proxies: self.trusted_proxies.0.clone(),
-            cors_origins: self.cors_origins.0.clone(),
+            cors_origins: self.origins(),
             https: self.tls_cert.is_some(),
             public_pages: vec!["/".to_owned()],
             ..edge::Config::default()
         }
+    }
+
+    fn origins(&self) -> Vec<String> {
+        self.cors_origins.0.iter().map(|origin| origin.0.clone()).collect()
     }
 
     /// The `iss` of access tokens. It must stay what it was, or nobody's tokens are good any more:

@@ -32,8 +32,7 @@ fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli.command,
         Err(Refusal::Help(text)) => {
-            output::text(&text);
-            return ExitCode::SUCCESS;
+            return output::text(&text).map_or_else(Failure::report, |()| ExitCode::SUCCESS);
         }
         Err(Refusal::Usage(line)) => return Failure::usage(line).report(),
     };

@@ -17,6 +17,5 @@ pub(crate) fn document() -> OpenApi {
 /// Prints it as JSON.
 pub(crate) fn print() -> Result<(), Failure> {
     let json = document().to_pretty_json().map_err(Failure::failed)?;
-    output::line(&json);
-    Ok(())
+    output::line(&json)
 }

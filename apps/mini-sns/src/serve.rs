@@ -10,7 +10,7 @@ use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use kernel::sockets::CloseCode;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Serve;
@@ -29,6 +29,8 @@ pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
     let mut settings =
         Settings::read(options.options, options.config.as_deref()).map_err(Failure::usage)?;
     logging::start(settings.log_format, &settings.log_filter).map_err(Failure::usage)?;
+    // From here on a signal is an orderly stop, however early it comes.
+    let mut stop = Stop::listen()?;
     let tls = load_tls(&settings).await?;
     let listener = bind("listen", settings.listen)?;
     // Where port 0 was asked for, this is the port that it became.
@@ -50,13 +52,13 @@ pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
     let [public, private] = handles.clone();
     background.spawn(serve(listener, router, public, tls, settings.header_read_timeout.0));
     background.spawn(serve(admin_listener, admin, private, None, settings.header_read_timeout.0));
-    output::line(&format!("Mini-SNS is at {url}"));
-    output::line(&format!("for operators at {admin_url}"));
-    if options.demo {
+    output::line(&format!("Mini-SNS is at {url}"))?;
+    output::line(&format!("for operators at {admin_url}"))?;
+    if settings.demo == Some(true) {
         background.spawn(demo::run(url, cancel.clone()));
     }
 
-    stop_signal().await?;
+    stop.wait().await;
     tracing::info!("stopping");
     let end = tokio::time::timeout(settings.shutdown_timeout.0, async {
         for handle in &handles {
@@ -124,7 +126,10 @@ async fn serve(
 ) {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let mut server = match axum_server::from_tcp(listener) {
-        Ok(server) => server.acceptor(NoDelayAcceptor::new()).handle(handle),
+        Ok(server) => {
+            let server = server.acceptor(NoDelayAcceptor::new()).handle(handle);
+            server.first_request_timeout(head_timeout)
+        }
         Err(error) => return tracing::error!(%error, "the listener does not work"),
     };
     server.http_builder().http1().header_read_timeout(head_timeout).max_buf_size(HEAD_BYTES_MAX);
@@ -140,12 +145,24 @@ async fn serve(
     }
 }
 
-async fn stop_signal() -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that end the program in good order.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(Failure::failed);
+        let (terminate, interrupt) =
+            (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt })
     }
-    Ok(())
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::values::{Backend, List, LogFormat, ServiceName, Size, Span};
+use crate::values::{Backend, List, LogFormat, Origin, ServiceName, Size, Span};
 
 macro_rules! settings {
     (
@@ -64,6 +64,8 @@ macro_rules! settings {
 
 settings! {
     optional {
+        /// Fill an example world that goes on living
+        demo: bool,
         /// Certificate chain (PEM); with it and --tls-key the server speaks HTTPS, TLS 1.2 or newer
         tls_cert: PathBuf,
         /// Private key (PEM) of the certificate
@@ -91,7 +93,7 @@ settings! {
         /// Which log lines: error, warn, info, debug, or directives such as info,fjall=warn
         log_filter: String = "info",
         /// Web origins that may call from a browser, comma-separated
-        cors_origins: List<String> = "",
+        cors_origins: List<Origin> = "",
         /// Proxies whose X-Forwarded-For is believed: addresses or ranges, comma-separated
         trusted_proxies: List<edge::Network> = "",
         /// Time from SIGTERM to the end, at most
@@ -193,6 +195,9 @@ impl Settings {
         }
         if self.services.0.len() < ServiceName::ALL.len() {
             return Err("services: the embedded backend serves all four".into());
+        }
+        if self.issuer.as_ref().is_some_and(|issuer| issuer.trim().is_empty()) {
+            return Err("issuer: an address such as https://sns.example is wanted".into());
         }
         if !self.admin_listen.ip().is_loopback() && self.admin_token.is_none() {
             return Err(format!(

@@ -148,6 +148,27 @@ impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for List<T> {
     }
 }
 
+/// A web origin: `https://app.example`, with a port where it is not the scheme's own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Origin(pub(crate) String);
+
+impl FromStr for Origin {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let good = host.is_some_and(|host| {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+            !host.is_empty() && host.chars().all(allowed)
+        });
+        if good {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err("https://app.example is wanted")
+        }
+    }
+}
+
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$doc])*

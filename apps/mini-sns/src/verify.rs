@@ -46,13 +46,13 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<(), Failure> {
     if args.repair && !findings.is_empty() {
         repair(&world).await?;
         settle(&world).await?;
-        output::line(&format!("{} findings before the repair", findings.len()));
+        output::line(&format!("{} findings before the repair", findings.len()))?;
         findings = audit(&world).await?;
     }
     if args.json {
-        print_json(&findings);
+        print_json(&findings)?;
     } else {
-        print(&findings);
+        print(&findings)?;
     }
     match findings.len() {
         0 => Ok(()),
@@ -100,10 +100,9 @@ async fn repair(world: &World) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print(findings: &[Finding]) {
+fn print(findings: &[Finding]) -> Result<(), Failure> {
     if findings.is_empty() {
-        output::line("Every rule holds.");
-        return;
+        return output::line("Every rule holds.");
     }
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY);
@@ -111,18 +110,19 @@ fn print(findings: &[Finding]) {
     for finding in findings.iter().take(SHOWN_MAX) {
         table.add_row([finding.rule, &finding.place, &finding.detail]);
     }
-    output::line(&table.to_string());
-    if findings.len() > SHOWN_MAX {
-        output::line(&format!("and {} more", findings.len() - SHOWN_MAX));
+    output::line(&table.to_string())?;
+    match findings.len().checked_sub(SHOWN_MAX) {
+        None | Some(0) => Ok(()),
+        Some(more) => output::line(&format!("and {more} more")),
     }
 }
 
-fn print_json(findings: &[Finding]) {
+fn print_json(findings: &[Finding]) -> Result<(), Failure> {
     let rows: Vec<_> = findings
         .iter()
         .map(|finding| {
             json!({"rule": finding.rule, "place": finding.place, "detail": finding.detail})
         })
         .collect();
-    output::line(&json!({"findings": rows}).to_string());
+    output::line(&json!({"findings": rows}).to_string())
 }

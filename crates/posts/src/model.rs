@@ -82,13 +82,18 @@ impl Receipt {
 /// What decides whether a user may write another post.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct AuthorState {
-    /// When posts were written, in milliseconds since 1970; those that still count and no others.
+    /// When posts were written, in milliseconds since 1970, and how many then; those that still
+    /// count and no others, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    posted_at: Vec<i64>,
+    posted: Vec<(i64, usize)>,
     /// The user is deleted, for good.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) gone: bool,
 }
+
+/// Up to this many posts a minute are remembered one by one; more are counted by the second they
+/// end in, so that a generous limit does not make the state as long as the minute is busy.
+const REMEMBERED_MAX: usize = 60;
 
 impl AuthorState {
     /// The state of a deleted user.
@@ -102,21 +107,34 @@ impl AuthorState {
             return Err(Problem::unauthenticated("The account has been deleted."));
         }
         let start = (now - WINDOW).millis();
-        let counted = self.posted_at.iter().copied().filter(|at| *at > start);
-        let mut posted_at: Vec<i64> = counted.collect();
-        if posted_at.len() >= posts_max {
-            posted_at.sort_unstable();
-            // The window must let go of all but `posts_max - 1` of them.
-            let freed = posted_at.get(posted_at.len() - posts_max).copied();
-            let wait = freed.map_or(WINDOW, |at| (Time::from_millis(at) + WINDOW).since(now));
+        let counted = self.posted.iter().copied().filter(|(at, _)| *at > start);
+        let mut posted: Vec<(i64, usize)> = counted.collect();
+        let total: usize = posted.iter().map(|(_, count)| count).sum();
+        if total >= posts_max {
             let detail = format!("{posts_max} posts a minute at most. Wait a little.");
-            return Err(Problem::new(Code::PostRateLimited, detail).retry_after_secs(
-                wait.as_millis().div_ceil(1000).try_into().unwrap_or(60).max(1),
-            ));
+            let wait = until_below(&posted, total, posts_max, now);
+            return Err(Problem::new(Code::PostRateLimited, detail).retry_after_secs(wait));
         }
-        posted_at.push(now.millis());
-        Ok(Self { posted_at, gone: false })
+        let each = if posts_max > REMEMBERED_MAX { 1000 } else { 1 };
+        // The end of its second: never counted for less than a minute.
+        let at = now.millis().div_euclid(each) * each + each - 1;
+        match posted.last_mut() {
+            Some((last, count)) if *last >= at => *count += 1,
+            _ => posted.push((at, 1)),
+        }
+        Ok(Self { posted, gone: false })
     }
+}
+
+/// Seconds until fewer than `posts_max` of the `total` posts count.
+fn until_below(posted: &[(i64, usize)], total: usize, posts_max: usize, now: Time) -> u64 {
+    let mut left = total;
+    let freed = posted.iter().find(|(_, count)| {
+        left -= count;
+        left < posts_max
+    });
+    let wait = freed.map_or(WINDOW, |(at, _)| (Time::from_millis(*at) + WINDOW).since(now));
+    wait.as_millis().div_ceil(1000).try_into().unwrap_or(60).max(1)
 }
 
 /// The day on which a post was written, counted from 1970-01-01.

@@ -92,7 +92,8 @@ impl World {
             world.meet().await?;
             written.extend(world.write(&coming).await?);
             if !late {
-                crate::output::line(&invitation());
+                // The world lives on whether or not anybody reads this.
+                let _ = crate::output::line(&invitation());
             }
         }
         world.admire(&written).await?;

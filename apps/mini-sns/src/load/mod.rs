@@ -119,7 +119,7 @@ pub(crate) async fn run(args: LoadArgs) -> Result<(), Failure> {
     let failed = |error: anyhow::Error| Failure::failed(format!("load: {error:#}"));
     let Some(report) = reported(&args).await.map_err(failed)? else { return Ok(()) };
     let text = if args.json { format!("{}\n", report.json()) } else { report.table() };
-    crate::output::text(&text);
+    crate::output::text(&text)?;
     report.failure().map_or(Ok(()), |failure| Err(Failure::failed(format!("load: {failure}"))))
 }
 

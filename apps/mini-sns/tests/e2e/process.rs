@@ -1,6 +1,6 @@
 //! The program as an operator meets it: options, exit codes, signals.
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use reqwest::Method;
 use serde_json::Value;
@@ -31,6 +31,9 @@ fn bad_usage_is_one_line_and_exit_code_2() {
     assert!(refused(&["serve", "--backend", "cloud"]).contains("backend"));
     assert!(refused(&["serve", "--log-filter", "a=b=c"]).contains("log_filter"));
     assert!(refused(&["serve", "--admin-listen", "0.0.0.0:0"]).contains("admin_token"));
+    assert!(refused(&["serve", "--cors-origins", "not an origin"]).contains("--cors-origins"));
+    assert!(refused(&["serve", "--cors-origins", "*"]).contains("--cors-origins"));
+    assert!(refused(&["serve", "--issuer", ""]).contains("issuer"));
     assert!(refused(&["frobnicate"]).contains("frobnicate"));
     assert!(refused(&["verify", "--data", "/no/such/dir"]).contains("/no/such/dir"));
 }
@@ -42,6 +45,16 @@ fn a_bad_environment_variable_is_named() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(text.contains("MINI_SNS_LISTEN"), "{text}");
+}
+
+#[test]
+fn a_full_output_is_a_failure_and_a_closed_one_is_not() {
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let status = program().arg("openapi").stdout(full).stderr(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+    let mut printing = program().arg("openapi").stdout(Stdio::piped()).spawn().unwrap();
+    drop(printing.stdout.take());
+    assert_eq!(printing.wait().unwrap().code(), Some(0));
 }
 
 #[test]
