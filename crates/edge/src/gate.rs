@@ -193,7 +193,7 @@ impl Gate {
                 self.policies.auth.take(limiter, &address::neighbour(visit.address)).await
             }
             (Class::Usual, Some(principal)) => {
-                self.policies.user.take(limiter, &principal.user_id.to_string()).await
+                self.policies.user.take(limiter, &principal.user_id.text()).await
             }
             (Class::Usual, None) => {
                 self.policies.address.take(limiter, &address::neighbour(visit.address)).await

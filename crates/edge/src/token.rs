@@ -33,8 +33,11 @@ pub(crate) fn sent<'a>(parts: &'a Parts, route: &str, token_max_bytes: usize) ->
     };
     let Some(token) = token else { return Sent::Nothing };
     let token = token.trim_matches(' ');
+    // Neither a header nor an address holds other bytes that are not graphic.
     let readable = (1..=token_max_bytes).contains(&token.len())
-        && token.bytes().all(|byte| byte.is_ascii_graphic());
+        && token.is_ascii()
+        && !token.as_bytes().contains(&b' ')
+        && !token.as_bytes().contains(&b'\t');
     if readable { Sent::Token(token) } else { Sent::Unreadable }
 }
 

@@ -7,6 +7,7 @@
 //! | `author#{user}` | post | an index row: the post's shard in `public` |
 //! | `public#{day}#{shard}` | post | an index row, empty; days are numbered from 1970 |
 //! | `days` | day | over how many shards that day's posts are spread |
+//! | `deletions#{replica}` | | a counter of every deletion |
 //! | `user#{user}` | `state` | when the user's last posts were written; or that the user is gone |
 //! | `user#{user}` | `key#{key}` | which post an idempotency key made; expires |
 //!
@@ -23,6 +24,7 @@
 
 mod api;
 mod audit;
+mod existing;
 mod list;
 mod model;
 mod react;
@@ -37,6 +39,8 @@ use kernel::table::Table;
 use kernel::{Clock, Ids, Post, PostId, Problem, UserId};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
+
+use existing::Existing;
 
 pub use audit::audit;
 pub use react::QUEUES;
@@ -56,6 +60,8 @@ pub struct Config {
     /// Commits (of up to 24 posts) that one delivery of UserDeleted makes before it queues the
     /// rest anew, so that it ends within the visibility time-out.
     pub commits_per_delivery: usize,
+    /// Posts that are remembered to exist; about 50 bytes each.
+    pub existing_posts_max: usize,
 }
 
 impl Default for Config {
@@ -66,6 +72,7 @@ impl Default for Config {
             idempotency_secs: 24 * 60 * 60,
             public_shards: 8,
             commits_per_delivery: 50,
+            existing_posts_max: 100_000,
         }
     }
 }
@@ -80,6 +87,7 @@ pub struct Posts {
     sequence: Sequence,
     /// The day whose row in `days` this process knows to be written; zero at first.
     known_day: AtomicU64,
+    existing: Existing,
 }
 
 impl Posts {
@@ -93,7 +101,16 @@ impl Posts {
         config: Config,
     ) -> Arc<Self> {
         let sequence = Sequence::new(Arc::clone(&ids));
-        Arc::new(Self { table, bus, clock, ids, config, sequence, known_day: AtomicU64::new(0) })
+        Arc::new(Self {
+            table,
+            bus,
+            clock,
+            ids,
+            config,
+            sequence,
+            known_day: AtomicU64::new(0),
+            existing: Existing::new(config.existing_posts_max),
+        })
     }
 
     /// Its routes.
@@ -113,10 +130,9 @@ impl Posts {
         Ok(posts.collect::<Result<_, _>>()?)
     }
 
-    /// For [`kernel::peers::Peers::posts_exist`]: one read, nothing decoded.
+    /// For [`kernel::peers::Peers::posts_exist`]: one read of one item while nothing is deleted.
     pub async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
-        let items = store::items(self.table.as_ref(), ids).await?;
-        Ok(items.iter().map(Option::is_some).collect())
+        Ok(self.existing.check(self.table.as_ref(), ids).await?)
     }
 
     /// For [`kernel::peers::Peers::newest_posts`].

@@ -11,7 +11,7 @@ use kernel::table::{
 use kernel::{Code, Event, EventData, Post, PostId, Problem, UserId, outbox};
 
 use crate::model::{self, AuthorState, IdempotencyKey, Receipt};
-use crate::{Posts, list};
+use crate::{Posts, existing, list};
 
 /// The partition of the rows that say on which days there are posts.
 pub(crate) const DAYS: &str = "days";
@@ -195,7 +195,9 @@ pub(crate) async fn delete(posts: &Posts, author: UserId, id: PostId) -> Result<
         let found = posts.table.get(&[post_key(id), author_key(author, id)]).await?;
         match &found[..] {
             [Some(_), Some(row)] => {
-                Ok(posts.table.commit(removal(posts, author, row)?.into()).await?)
+                let mut writes: Vec<Write> = removal(posts, author, row)?.into();
+                writes.extend(existing::deleted());
+                Ok(posts.table.commit(writes).await?)
             }
             [Some(_), None] => {
                 Err(Problem::new(Code::Forbidden, "Only its author can delete a post.").into())
@@ -216,15 +218,17 @@ pub(crate) async fn mark_gone(posts: &Posts, user: UserId) -> Result<(), Problem
 /// nothing is left. May be broken off and repeated at any point.
 pub(crate) async fn remove_some(posts: &Posts, user: UserId) -> Result<bool, Problem> {
     let rows = posts.table.query(Query::all(author_partition(user), REMOVE_POSTS)).await?.items;
-    let mut writes = Vec::with_capacity(rows.len() * 4);
+    let mut writes = Vec::with_capacity(COMMIT_WRITES_MAX);
     for row in &rows {
         writes.extend(removal(posts, user, row)?);
     }
-    if writes.is_empty() {
+    if rows.is_empty() {
         let state = user_key(user, "");
         let query = Query::all(state.partition, COMMIT_WRITES_MAX).starting_with(RECEIPT_PREFIX);
         let receipts = posts.table.query(query).await?.items;
         writes.extend(receipts.into_iter().map(|item| Write::delete(item.key)));
+    } else {
+        writes.extend(existing::deleted());
     }
     if writes.is_empty() {
         return Ok(true);

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use kernel::table::{Key, Table, TableError, Write, get_one};
 use kernel::{PostId, UserId};
-use quick_cache::Weighter;
 use quick_cache::sync::Cache;
+use quick_cache::{DefaultHashBuilder, Weighter};
 
 use crate::store::likes;
 
@@ -25,7 +25,7 @@ const VIEWER_BYTES: usize = 200;
 /// What was found when the viewer's likes had changed `changes` times.
 struct Known {
     changes: i64,
-    liked: HashMap<PostId, bool>,
+    liked: HashMap<PostId, bool, DefaultHashBuilder>,
 }
 
 #[derive(Clone)]
@@ -73,7 +73,7 @@ impl Viewers {
         let found = likes::liked(table, viewer, posts).await?;
         let mut liked = match &known {
             Some(known) if known.liked.len() + posts.len() <= POSTS_MAX => known.liked.clone(),
-            _ => HashMap::with_capacity(posts.len()),
+            _ => HashMap::with_capacity_and_hasher(posts.len(), DefaultHashBuilder::default()),
         };
         liked.extend(posts.iter().copied().zip(found.iter().copied()));
         self.0.insert(viewer, Arc::new(Known { changes, liked }));
