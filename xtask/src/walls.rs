@@ -1,9 +1,11 @@
 //! `cargo xtask walls`: what keeps the house in shape. Which crate may know which ([`arrows`]), the
-//! rules that hold for every source file ([`sources`]), and that the ledger of requirements names
-//! only what is there ([`ledger`]). The tests below run it over this workspace.
+//! rules that hold for every source file ([`sources`]), that the ledger of requirements names only
+//! what is there ([`ledger`]), and that the documented options are those of the code ([`options`]).
+//! The tests below run it over this workspace.
 
 mod arrows;
 mod ledger;
+mod options;
 mod sources;
 
 use anyhow::{Result, bail};
@@ -27,6 +29,7 @@ fn breaches() -> Result<Vec<String>> {
     let mut breaches = arrows::breaches(&arrows::read(&metadata)?);
     breaches.extend(sources::breaches_below(&root()?)?);
     breaches.extend(ledger::breaches_below(&root()?)?);
+    breaches.extend(options::breaches_below(&root()?)?);
     Ok(breaches)
 }
 
