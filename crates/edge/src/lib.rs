@@ -71,7 +71,10 @@ impl Edge {
         let gate = Arc::new(gate::Gate::new(self, document));
         router
             .merge(docs::router(document))
-            .layer(CompressionLayer::new().compress_when(worth_it))
-            .layer(from_fn_with_state(gate, gate::pass))
+            // In one layer: each is a boxed service of its own on every route.
+            .layer((
+                from_fn_with_state(gate, gate::pass),
+                CompressionLayer::new().compress_when(worth_it),
+            ))
     }
 }

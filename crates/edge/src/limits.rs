@@ -88,7 +88,12 @@ impl Taken<'_> {
         let Rate { per_sec, burst } = self.policy.bucket.rate;
         let remaining = self.decision.remaining;
         let full_in_secs = burst.saturating_sub(remaining).div_ceil(per_sec.max(1));
-        let text = format!("\"{}\";r={remaining};t={full_in_secs}", self.policy.name);
+        let mut text = String::with_capacity(48);
+        let mut digits = itoa::Buffer::new();
+        for part in ["\"", self.policy.name, "\";r=", digits.format(remaining), ";t="] {
+            text.push_str(part);
+        }
+        text.push_str(digits.format(full_in_secs));
         if let Ok(value) = HeaderValue::from_str(&text) {
             headers.insert(RATELIMIT, value);
         }

@@ -42,8 +42,8 @@ impl Names {
         let span = (fresh.0 & u128::from(u64::MAX)).max(1);
         let Given { trace_id, sampled } = &given;
         Self {
-            request_id: request_id.map_or_else(|| fresh.to_string(), str::to_owned),
-            traceparent: format!("00-{trace_id}-{span:016x}-{:02x}", u8::from(*sampled)),
+            request_id: request_id.map_or_else(|| ulid_text(fresh), str::to_owned),
+            traceparent: traceparent(trace_id, span, *sampled),
             amzn_trace_id: amzn.map(|given| {
                 let (secs, rest) = given.trace_id.split_at(8);
                 format!("Root=1-{secs}-{rest};Parent={span:016x};Sampled={}", u8::from(*sampled))
@@ -76,8 +76,37 @@ fn begin(fresh: Ulid, sample_percent: u8) -> Given {
     let secs = fresh.timestamp_ms() / 1000;
     let rest = fresh.0 & (u128::MAX >> 32);
     Given {
-        trace_id: format!("{:08x}{rest:024x}", secs & 0xFFFF_FFFF),
+        trace_id: {
+            let mut text = String::with_capacity(32);
+            push_hex(&mut text, u128::from(secs & 0xFFFF_FFFF), 8);
+            push_hex(&mut text, rest, 24);
+            text
+        },
         sampled: fresh.0 % 100 < u128::from(sample_percent),
+    }
+}
+
+/// These texts are made for every request, so they do without the formatting machinery.
+fn ulid_text(id: Ulid) -> String {
+    let mut text = [0; ulid::ULID_LEN];
+    id.array_to_str(&mut text).to_owned()
+}
+
+fn traceparent(trace_id: &str, span: u128, sampled: bool) -> String {
+    let mut text = String::with_capacity(55);
+    text.push_str("00-");
+    text.push_str(trace_id);
+    text.push('-');
+    push_hex(&mut text, span, 16);
+    text.push_str(if sampled { "-01" } else { "-00" });
+    text
+}
+
+/// The lowest `digits` hexadecimal digits of a number.
+fn push_hex(text: &mut String, number: u128, digits: u32) {
+    for digit in (0..digits).rev() {
+        let nibble = u32::try_from(number >> (4 * digit) & 0xF).unwrap_or(0);
+        text.extend(char::from_digit(nibble, 16));
     }
 }
 

@@ -83,7 +83,9 @@ impl Place {
     }
 
     fn text(self) -> String {
-        format!("{}{}", self.post, self.seen)
+        let mut text = self.post.text();
+        text.push_str(itoa::Buffer::new().format(self.seen));
+        text
     }
 }
 

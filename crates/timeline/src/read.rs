@@ -78,23 +78,9 @@ pub(crate) fn present_item(body: &mut Vec<u8>, item: &Item) {
     body.extend_from_slice(b",\"author\":");
     body.extend_from_slice(&item.author);
     body.extend_from_slice(b",\"likeCount\":");
-    number(body, item.like_count);
+    body.extend_from_slice(itoa::Buffer::new().format(item.like_count).as_bytes());
     let liked: &[u8] = if item.liked { b",\"liked\":true}" } else { b",\"liked\":false}" };
     body.extend_from_slice(liked);
-}
-
-fn number(body: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut at = digits.len();
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-        at -= 1;
-        if number == 0 {
-            break;
-        }
-    }
-    body.extend_from_slice(&digits[at..]);
 }
 
 /// Writes a page as JSON.
