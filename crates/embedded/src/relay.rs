@@ -7,59 +7,83 @@ use std::time::Duration;
 
 use kernel::Problem;
 use kernel::outbox::Relay;
+use kernel::table::Scatter;
 use tokio_util::sync::CancellationToken;
 
 use crate::table::{OutboxStream, Told};
 
 const EVENTS_MAX: usize = 500;
+/// Published events whose rows may still be there, at most.
+const DONE_MAX: usize = 2000;
+/// How long rows of published events may stay. Each removal is a batch that the table syncs, so
+/// removing many at once leaves the disk to those who write.
+const DONE_WAIT: Duration = Duration::from_millis(100);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Relays until `cancel` or until the table closes.
-pub async fn run(relay: Relay, mut stream: OutboxStream, cancel: CancellationToken) {
-    let mut sweep_due = true;
+pub async fn run(relay: Relay, stream: OutboxStream, cancel: CancellationToken) {
+    let mut work = Work { relay, stream, done: Vec::new(), sweep_due: true };
     let mut pause = PAUSE_FIRST;
     loop {
         let outcome = tokio::select! {
             biased;
-            () = cancel.cancelled() => return,
-            outcome = step(&relay, &mut stream, sweep_due) => outcome,
+            () = cancel.cancelled() => break,
+            outcome = work.step() => outcome,
         };
         match outcome {
             Ok(Next::Closed) => return,
-            Ok(next) => {
-                sweep_due = matches!(next, Next::Sweep);
-                pause = PAUSE_FIRST;
-            }
+            Ok(Next::GoOn) => pause = PAUSE_FIRST,
             Err(problem) => {
                 tracing::warn!(error = ?problem, ?pause, "the bus did not take every event");
-                sweep_due = true;
+                work.sweep_due = true;
                 tokio::select! {
-                    () = cancel.cancelled() => return,
+                    () = cancel.cancelled() => break,
                     () = tokio::time::sleep(pause) => {}
                 }
                 pause = (pause * 2).min(PAUSE_MAX);
             }
         }
     }
+    // What stays after all is only published once more.
+    let _ = work.relay.forget(work.done).await;
 }
 
 enum Next {
-    Listen,
-    Sweep,
+    GoOn,
     Closed,
 }
 
-async fn step(relay: &Relay, stream: &mut OutboxStream, sweep_due: bool) -> Result<Next, Problem> {
-    if sweep_due {
-        // Everything in the stream is in the table too; draining first saves publishing it twice.
-        stream.drain();
-        relay.sweep().await?;
-        return Ok(Next::Listen);
-    }
-    match stream.next(EVENTS_MAX).await {
-        Told::Events(events) => relay.publish(&events).await.map(|()| Next::Listen),
-        Told::Missed => Ok(Next::Sweep),
-        Told::Closed => Ok(Next::Closed),
+struct Work {
+    relay: Relay,
+    stream: OutboxStream,
+    /// Rows of published events, to be removed.
+    done: Vec<Scatter>,
+    sweep_due: bool,
+}
+
+impl Work {
+    async fn step(&mut self) -> Result<Next, Problem> {
+        if self.sweep_due {
+            // All in the stream is in the table too; draining first saves publishing it twice.
+            self.stream.drain();
+            self.relay.forget(std::mem::take(&mut self.done)).await?;
+            self.relay.sweep().await?;
+            self.sweep_due = false;
+            return Ok(Next::GoOn);
+        }
+        let told = tokio::select! {
+            told = self.stream.next(EVENTS_MAX), if self.done.len() < DONE_MAX => told,
+            () = tokio::time::sleep(DONE_WAIT), if !self.done.is_empty() => {
+                self.relay.forget(std::mem::take(&mut self.done)).await?;
+                return Ok(Next::GoOn);
+            }
+        };
+        match told {
+            Told::Events(events) => self.relay.publish(&events, &mut self.done).await?,
+            Told::Missed => self.sweep_due = true,
+            Told::Closed => return Ok(Next::Closed),
+        }
+        Ok(Next::GoOn)
     }
 }

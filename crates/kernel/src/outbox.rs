@@ -59,19 +59,25 @@ impl Relay {
         Self { table, bus }
     }
 
-    /// Publishes `events`, then drops their rows. Rows of refused events stay for the next sweep.
-    pub async fn publish(&self, events: &[Event]) -> Result<(), Problem> {
+    /// Publishes `events`, and adds the rows of those that the bus has to `done`, for
+    /// [`Relay::forget`]. Rows of refused events stay for the next sweep.
+    pub async fn publish(&self, events: &[Event], done: &mut Vec<Scatter>) -> Result<(), Problem> {
         if events.is_empty() {
             return Ok(());
         }
         let published = self.bus.publish(events).await;
         let refused = published.as_ref().err().map_or(&[][..], |error| &error.refused);
-        let done = (0..events.len()).filter(|index| !refused.contains(index));
-        let rows: Vec<_> = done.map(|index| Scatter::Delete(key(&events[index]))).collect();
+        let taken = events.iter().enumerate().filter(|(index, _)| !refused.contains(index));
+        done.extend(taken.map(|(_, event)| Scatter::Delete(key(event))));
+        Ok(published?)
+    }
+
+    /// Drops rows of published events. Until then a crash would publish them once more.
+    pub async fn forget(&self, rows: Vec<Scatter>) -> Result<(), Problem> {
         if !rows.is_empty() {
             self.table.scatter(rows).await?;
         }
-        Ok(published?)
+        Ok(())
     }
 
     /// Publishes every row that is there: after a start, and whenever rows may have been missed.
@@ -83,7 +89,10 @@ impl Relay {
                 let found = self.table.query(query.clone()).await?;
                 let events =
                     found.items.iter().map(Item::json).collect::<Result<Vec<_>, TableError>>()?;
-                self.publish(&events).await?;
+                let mut done = Vec::with_capacity(events.len());
+                let published = self.publish(&events, &mut done).await;
+                self.forget(done).await?;
+                published?;
                 swept += events.len();
                 let Some(next) = found.next else { break };
                 query = query.above(next);
