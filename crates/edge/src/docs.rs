@@ -4,49 +4,100 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use kernel::{Code, Problem};
 use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use utoipa_swagger_ui::Config;
 
-/// The paths below, which are public.
-pub(crate) const PATHS: [&str; 4] = ["/openapi.json", "/docs", "/docs/", "/docs/{*file}"];
+/// What the page is made of: paths that are public, but not in the document.
+pub(crate) const PAGES: [&str; 2] = ["/docs/", "/docs/{*file}"];
 
 /// Swagger UI sets styles by script and draws with data URLs; nothing may come from elsewhere.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
                    img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; \
                    form-action 'none'; frame-ancestors 'none'";
 
+#[derive(Clone)]
+struct Docs {
+    document: Bytes,
+    swagger: Arc<Config<'static>>,
+}
+
 pub(crate) fn router(document: &OpenApi) -> Router {
-    // The document's types always serialise.
-    let json: axum::body::Bytes = serde_json::to_vec(document).unwrap_or_default().into();
-    let headers = [(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")];
-    let [openapi, docs, index, files] = PATHS;
-    let config = Config::from(openapi)
+    let swagger = Config::from("/openapi.json")
         .persist_authorization(false)
         .with_credentials(false)
         .try_it_out_enabled(true)
         .validator_url("none");
-    Router::new()
-        .route(openapi, get(async move || (headers, json)))
-        .route(docs, get(async || Redirect::permanent("/docs/")))
-        .route(index, get(async |State(config)| file("index.html", config)))
-        .route(files, get(async |Path(name): Path<String>, State(config)| file(&name, config)))
-        .with_state(Arc::new(config))
+    let docs = Docs {
+        // The document's types always serialise.
+        document: serde_json::to_vec(document).unwrap_or_default().into(),
+        swagger: Arc::new(swagger),
+    };
+    let [index, files] = PAGES;
+    Router::from(operations().with_state(docs.clone()))
+        .merge(Router::new().route(index, get(page)).route(files, get(part)).with_state(docs))
 }
 
-fn file(name: &str, config: Arc<Config<'static>>) -> Response {
-    match utoipa_swagger_ui::serve(name, config) {
+/// What the OpenAPI document says of itself.
+pub(crate) fn openapi() -> OpenApi {
+    operations().into_openapi()
+}
+
+fn operations() -> OpenApiRouter<Docs> {
+    OpenApiRouter::new().routes(routes!(document)).routes(routes!(page))
+}
+
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "service",
+    operation_id = "openApi",
+    summary = "This document",
+    security(()),
+    responses((status = 200, description = "OpenAPI 3.1", body = serde_json::Value))
+)]
+async fn document(State(docs): State<Docs>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")], docs.document)
+}
+
+#[utoipa::path(
+    get,
+    path = "/docs",
+    tag = "service",
+    operation_id = "docs",
+    summary = "A page on which to read this document and try it out",
+    security(()),
+    responses((status = 200, description = "The page", body = String, content_type = "text/html"))
+)]
+async fn page(State(docs): State<Docs>) -> Response {
+    // The page names its parts as its neighbours, which they are not at `/docs`.
+    let absolute = |html: &[u8]| {
+        let html = String::from_utf8_lossy(html).replace("=\"./", "=\"");
+        html.replace("src=\"", "src=\"/docs/").replace("href=\"", "href=\"/docs/").into_bytes()
+    };
+    file("index.html", &docs, absolute)
+}
+
+async fn part(State(docs): State<Docs>, Path(name): Path<String>) -> Response {
+    file(&name, &docs, <[u8]>::to_vec)
+}
+
+fn file(name: &str, docs: &Docs, edit: impl Fn(&[u8]) -> Vec<u8>) -> Response {
+    match utoipa_swagger_ui::serve(name, Arc::clone(&docs.swagger)) {
         Ok(Some(file)) => {
             let headers = [
                 (CONTENT_TYPE, file.content_type.as_str()),
                 (CONTENT_SECURITY_POLICY, CSP),
                 (CACHE_CONTROL, "public, max-age=3600"),
             ];
-            (headers, file.bytes.into_owned()).into_response()
+            (headers, edit(&file.bytes)).into_response()
         }
         _ => Problem::new(Code::NotFound, "Nothing has this address.").into_response(),
     }

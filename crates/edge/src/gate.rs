@@ -101,7 +101,7 @@ impl Gate {
     pub(crate) fn new(edge: Edge, document: &OpenApi) -> Self {
         let pages = edge.config.public_pages.iter().map(String::as_str);
         Self {
-            routes: Routes::new(document, pages.chain(docs::PATHS)),
+            routes: Routes::new(document, pages.chain(docs::PAGES)),
             policies: Policies::new(&edge.config),
             cors: Cors::new(&edge.config.cors_origins),
             edge,

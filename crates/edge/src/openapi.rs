@@ -13,6 +13,7 @@ use utoipa::openapi::{
     Response, ResponseBuilder, SecurityRequirement, Server,
 };
 
+use crate::docs;
 use crate::render::{PROBLEM_JSON, ProblemBody};
 
 const BEARER: &str = "bearer";
@@ -26,11 +27,12 @@ const TAGS: [(&str, &str); 5] = [
 ];
 
 /// The answers that many operations share: name in the document, status, description.
-const SHARED: [(&str, &str, &str); 10] = [
+const SHARED: [(&str, &str, &str); 11] = [
     ("MalformedRequest", "400", "The request is not JSON, or a cursor is not this list's."),
     ("Unauthenticated", "401", "No access token, or one that is not good."),
     ("RequestTimeout", "408", "The body did not arrive in time."),
     ("BodyTooLarge", "413", "The body is over the limit, 64 KiB by default."),
+    ("UriTooLong", "414", "The address is over the limit, 8 KiB by default."),
     ("UnsupportedMediaType", "415", "The body is not `application/json`."),
     ("ValidationFailed", "422", "The input breaks a rule; `errors` tells which."),
     ("RateLimited", "429", "Too many requests; `Retry-After` tells when to try again."),
@@ -68,6 +70,7 @@ pub(crate) fn is_public(operation: &Operation) -> bool {
 /// The document made whole: what it is about, the bearer token, the schema of problems, and the
 /// answers that every operation may give. `version` is the program's.
 pub fn finish(mut document: OpenApi, version: &str) -> OpenApi {
+    document.merge(docs::openapi());
     document.info = InfoBuilder::new()
         .title("Mini-SNS")
         .version(version)
