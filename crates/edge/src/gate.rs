@@ -6,20 +6,20 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use http::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue};
+use http::header::{ACCEPT_ENCODING, CONNECTION, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 use kernel::request::{self, Scope};
 use kernel::{Code, Principal, Problem};
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 use utoipa::openapi::OpenApi;
 
+use crate::body::Upload;
 use crate::cors::Cors;
 use crate::limits::{Policies, Taken};
 use crate::record::record;
@@ -27,7 +27,7 @@ use crate::render::render;
 use crate::routes::{Access, Class, Route, Routes};
 use crate::token::{self, Sent};
 use crate::trace::Names;
-use crate::{Edge, address, body, docs, secure};
+use crate::{Edge, address, docs, secure};
 
 /// The edge, ready to serve.
 pub(crate) struct Gate {
@@ -65,29 +65,30 @@ struct Panicked(String);
 /// Serves one request.
 pub(crate) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let (parts, mut body) = request.into_parts();
-    let waits = body::waits(&parts);
+    let (parts, body) = request.into_parts();
+    let version = parts.version;
+    let mut upload = Upload::new(&parts, body);
     let mut visit = gate.greet(&parts);
     let span = tracing::info_span!(
         "request",
         request_id = visit.names.request_id,
         trace_id = visit.names.trace_id()
     );
-    let serving = gate.serve(&mut visit, parts, &mut body, next).instrument(span);
+    let serving = gate.serve(&mut visit, parts, &mut upload, next).instrument(span);
     let served = match AssertUnwindSafe(serving).catch_unwind().await {
         Ok(served) => served,
         Err(panic) => Err(Problem::internal(Panicked(panic_text(panic.as_ref())))),
     };
-    let mut response = match served {
-        Ok(response) => response,
-        Err(problem) => {
-            body::linger(waits, body).await;
-            problem.into_response()
-        }
-    };
+    let mut response = served.unwrap_or_else(IntoResponse::into_response);
+    let elapsed = started.elapsed();
+    let drained = upload.drain().await;
     gate.finish(&visit, &mut response);
+    // What was not read would be taken for the next request. HTTP/2 has no such header.
+    if !drained && version < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let (status, principal) = (response.status(), visit.principal.as_deref());
-    record(visit.route, &visit.method, &visit.names, principal, status, started.elapsed());
+    record(visit.route, &visit.method, &visit.names, principal, status, elapsed);
     response
 }
 
@@ -131,7 +132,7 @@ impl Gate {
         &'a self,
         visit: &mut Visit<'a>,
         mut parts: Parts,
-        body: &mut Body,
+        upload: &mut Upload,
         next: Next,
     ) -> Result<Response, Problem> {
         let config = &self.edge.config;
@@ -148,7 +149,7 @@ impl Gate {
         let trace = visit.names.traceparent.clone();
         in_time(budget, trace, self.admit(visit, &parts)).await??;
         let budget = budget.saturating_sub(begun.elapsed());
-        let body = body::take(&parts, body, config).await?;
+        let body = upload.take(&parts, config).await?;
         if let Some(principal) = &visit.principal {
             parts.extensions.insert(Arc::clone(principal));
         }
@@ -209,13 +210,13 @@ impl Gate {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return;
         }
+        // What `/auth/*` answers holds tokens. Before problems get their weaker `no-store`.
+        if visit.principal.is_some() || visit.route.class == Class::Auth {
+            secure::keep_private(response.headers_mut());
+        }
         render(response, &visit.names, visit.route, visit.token_sent);
         let headers = response.headers_mut();
         secure::harden(headers, self.edge.config.https);
-        // What `/auth/*` answers holds tokens.
-        if visit.principal.is_some() || visit.route.class == Class::Auth {
-            secure::keep_private(headers);
-        }
         if let Some(taken) = &visit.taken {
             taken.tell(headers);
         }

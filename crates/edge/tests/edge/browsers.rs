@@ -32,6 +32,12 @@ async fn answers_to_people_stay_out_of_caches() {
     let signed_in = |path| Call::get(path).signed_in();
     assert_eq!(site.call(signed_in("/open")).await.header("cache-control"), private);
     assert_eq!(site.call(signed_in("/page")).await.header("cache-control"), "max-age=60");
+    for path in ["/nowhere", "/fail/internal", "/things/x"] {
+        assert_eq!(site.call(signed_in(path)).await.header("cache-control"), private, "{path}");
+        assert_eq!(site.get(path).await.header("cache-control"), "no-store", "{path}");
+    }
+    let wrong = site.call(Call::post("/echo", "{}").signed_in()).await;
+    assert_eq!((wrong.status, wrong.header("cache-control")), (422, private));
     let login = site.call(Call::post("/auth/login", "{}")).await;
     assert_eq!(login.header("cache-control"), private, "it holds tokens");
 }

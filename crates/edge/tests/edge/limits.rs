@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::{Body, Bytes};
+use axum::http::Version;
 use conformance::TestClock;
 use edge::{Config, Health};
 use futures_util::stream;
@@ -138,11 +139,34 @@ async fn bodies_have_at_most_64_kib() {
     site.call(promised).await.assert_problem(413, "body_too_large");
     let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b'a'; 1000])));
     let endless = Call::post("/echo", Body::from_stream(endless));
-    site.call(endless).await.assert_problem(413, "body_too_large");
+    let endless = site.call(endless).await;
+    endless.assert_problem(413, "body_too_large");
+    assert_eq!(endless.header("connection"), "close");
 }
 
 fn stuck() -> Body {
     Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_end_keeps_its_refusal_for_two_seconds_at_most() {
+    let site = Site::new();
+    for (call, status, code) in [
+        (
+            Call::post("/nowhere/else", stuck()).header("content-length", "99999"),
+            413,
+            "body_too_large",
+        ),
+        (Call::post("/mine", stuck()), 405, "method_not_allowed"),
+        (Call::post("/hidden", stuck()), 401, "unauthenticated"),
+    ] {
+        let started = tokio::time::Instant::now();
+        let answer = site.call(call).await;
+        answer.assert_problem(status, code);
+        assert_eq!((answer.header("connection"), started.elapsed().as_secs()), ("close", 2));
+    }
+    let http2 = site.call(Call::post("/mine", stuck()).version(Version::HTTP_2)).await;
+    assert_eq!((http2.status, http2.header("connection")), (405, ""));
 }
 
 #[tokio::test(start_paused = true)]

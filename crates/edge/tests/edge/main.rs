@@ -15,6 +15,8 @@ mod operators;
 #[cfg(test)]
 mod problems;
 #[cfg(test)]
+mod refusals;
+#[cfg(test)]
 mod site;
 #[cfg(test)]
 mod sockets;

@@ -264,6 +264,11 @@ impl Call {
         self
     }
 
+    pub(crate) fn version(mut self, version: http::Version) -> Self {
+        *self.0.version_mut() = version;
+        self
+    }
+
     pub(crate) fn from(mut self, address: &str) -> Self {
         self.0.extensions_mut().insert(ConnectInfo::<SocketAddr>(address.parse().unwrap()));
         self
