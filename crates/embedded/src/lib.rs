@@ -4,9 +4,12 @@
 //! takes committed events to the bus.
 
 pub mod bus;
+mod directory;
 pub mod feed;
 pub mod identity;
+mod keep;
 pub mod limiter;
+mod opening;
 pub mod relay;
 pub mod sockets;
 pub mod table;

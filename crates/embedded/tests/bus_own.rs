@@ -69,12 +69,27 @@ async fn a_second_bus_on_the_same_directory_is_refused() {
 async fn a_later_format_is_refused() {
     let stage = stage();
     drop(open(&stage).await);
-    let db = fjall::Database::builder(stage.dir.path().join("queues")).open().unwrap();
-    let rows = db.keyspace("queues", fjall::KeyspaceCreateOptions::default).unwrap();
-    rows.insert("v", "2").unwrap();
-    drop((rows, db));
+    std::fs::write(stage.dir.path().join("FORMAT"), "mini-sns bus 2\n").unwrap();
     let error = refused(&stage);
     assert!(matches!(error, OpenError::Newer { found: 2, known: 1, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn lost_messages_are_noticed_and_the_files_left_alone() {
+    let stage = stage();
+    let opened = open(&stage).await;
+    opened.bus().publish(&likes(&stage, 10)).await.unwrap();
+    Box::new(opened).stop().await;
+    let journal = stage.dir.path().join("queues/0.jnl");
+    let good = std::fs::read(&journal).unwrap();
+    for bad in [&[][..], &good[1..], &[b"x", &good[1..]].concat()] {
+        std::fs::write(&journal, bad).unwrap();
+        let error = refused(&stage);
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+        assert!(std::fs::read(&journal).unwrap() == bad, "the journal is as it was");
+    }
+    std::fs::write(&journal, good).unwrap();
+    assert_eq!(open(&stage).await.bus.stats()[0].waiting, 10);
 }
 
 #[tokio::test]
@@ -127,10 +142,10 @@ async fn the_numbers_are_published() {
     metrics::with_local_recorder(&recorder, || opened.bus.record_metrics());
     let text = recorder.handle().render();
     for line in [
-        "mini_sns_dead_letters{queue=\"own\"} 2",
-        "mini_sns_queue_messages{queue=\"own\",state=\"waiting\"} 0",
-        "mini_sns_queue_messages{queue=\"other\",state=\"waiting\"} 1",
-        "mini_sns_queue_oldest_seconds{queue=\"other\"} 1.5",
+        "queue_dead_letters{queue=\"own\"} 2",
+        "queue_depth{queue=\"own\",state=\"waiting\"} 0",
+        "queue_depth{queue=\"other\",state=\"waiting\"} 1",
+        "queue_oldest_age_seconds{queue=\"other\"} 1.5",
     ] {
         assert!(text.lines().any(|told| told == line), "{line} in {text}");
     }

@@ -1,6 +1,8 @@
 //! What the embedded table does with its directory: opening, refusing, coming back.
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use conformance::TestClock;
@@ -16,6 +18,48 @@ fn refused(dir: &tempfile::TempDir) -> OpenError {
         Ok(_) => panic!("the store opened"),
         Err(error) => error,
     }
+}
+
+/// Every file with its content.
+fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(tree(&path));
+        } else {
+            found.insert(path.clone(), std::fs::read(path).unwrap());
+        }
+    }
+    found
+}
+
+/// Demands that the store is refused as damaged, and every file is as it was.
+#[track_caller]
+fn damaged(dir: &tempfile::TempDir) -> String {
+    let before = tree(dir.path());
+    let error = refused(dir);
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+    let after = tree(dir.path());
+    assert!(before.keys().eq(after.keys()), "the same files: {:?}", after.keys());
+    for (path, bytes) in before {
+        assert!(bytes == after[&path], "{} is as it was", path.display());
+    }
+    let line = error.to_string();
+    assert!(!line.contains('\n'), "{line}");
+    line
+}
+
+/// A store with some batches, and its journal's place.
+async fn written(batches: usize) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir).unwrap();
+    for n in 0..batches {
+        put(&store, &format!("value number {n}")).await;
+    }
+    drop(store);
+    let journal = journal(&dir);
+    (dir, journal)
 }
 
 async fn put(store: &Store, sort: &str) {
@@ -76,34 +120,143 @@ fn journal(dir: &tempfile::TempDir) -> std::path::PathBuf {
 
 #[tokio::test]
 async fn a_journal_that_lost_its_tail_is_noticed() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir).unwrap();
-    for n in 0..50 {
-        put(&store, &format!("{n}")).await;
+    let (dir, journal) = written(50).await;
+    let good = std::fs::read(&journal).unwrap();
+    for length in [1000, 1, 0] {
+        std::fs::write(&journal, &good[..length]).unwrap();
+        let line = damaged(&dir);
+        assert!(line.contains("50 were answered"), "{line}");
     }
-    drop(store);
-    let file = std::fs::OpenOptions::new().write(true).open(journal(&dir)).unwrap();
-    file.set_len(1000).unwrap();
-    let error = refused(&dir);
-    assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
-    let line = error.to_string();
-    assert!(line.contains("50 were answered") && !line.contains('\n'), "{line}");
+    std::fs::remove_file(&journal).unwrap();
+    damaged(&dir);
+    std::fs::write(&journal, good).unwrap();
+    let store = open(&dir).unwrap();
+    assert_eq!(store.query(Query::all("p", 100)).await.unwrap().items.len(), 50);
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_the_journal_is_noticed() {
+async fn a_flipped_byte_in_the_journal_is_noticed_wherever_it_is() {
+    let (dir, journal) = written(5).await;
+    let mut good = std::fs::read(&journal).unwrap();
+    let mut ends = good.windows(4).enumerate().filter(|(_, window)| *window == b"FJL\x03");
+    let end = ends.next_back().unwrap().0 + 4;
+    good.truncate(end);
+    let mut told = 0;
+    for at in 0..end {
+        for flip in [1, 0x80] {
+            let mut bad = good.clone();
+            bad[at] ^= flip;
+            std::fs::write(&journal, &bad).unwrap();
+            match open(&dir) {
+                Err(OpenError::Damaged { .. }) => told += 1,
+                Err(other) => panic!("byte {at}: {other:?}"),
+                Ok(store) => {
+                    let found = store.query(Query::all("p", 100)).await.unwrap().items.len();
+                    assert_eq!(found, 5, "byte {at} by {flip}");
+                }
+            }
+            assert!(std::fs::read(&journal).unwrap() == bad, "byte {at}: the journal is as it was");
+        }
+    }
+    assert!(told > end, "{told} of {end} bytes");
+}
+
+#[tokio::test]
+async fn damaged_tables_are_told_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let store = open(&dir).unwrap();
-    for n in 0..50 {
-        put(&store, &format!("value number {n}")).await;
+    let options = Options { memtable_bytes: 64 << 10, ..Options::default() };
+    let place = dir.path().join("user");
+    let store = Store::open(&place, options.clone(), TestClock::new()).unwrap();
+    for n in 0..100 {
+        let write = Write::put(Key::new("p", format!("{n:03}")), vec![b'x'; 4096]);
+        store.commit(vec![write]).await.unwrap();
     }
     drop(store);
-    let path = journal(&dir);
-    let mut bytes = std::fs::read(&path).unwrap();
-    let at = bytes.windows(15).position(|window| window == b"value number 25").unwrap();
-    bytes[at] ^= 1;
-    std::fs::write(&path, bytes).unwrap();
-    assert!(matches!(refused(&dir), OpenError::Damaged { .. }));
+    let is_table = |path: &&PathBuf| path.parent().unwrap().ends_with("keyspaces/1/tables");
+    let files = tree(&place);
+    let tables: Vec<_> = files.keys().filter(is_table).collect();
+    assert!(!tables.is_empty(), "something was flushed: {:?}", files.keys());
+    for path in tables {
+        let bad = [vec![], files[path][..files[path].len() / 2].to_vec()];
+        for bad in bad {
+            std::fs::write(path, bad).unwrap();
+            damaged(&dir);
+        }
+        std::fs::remove_file(path).unwrap();
+        damaged(&dir);
+        let mut bad = files[path].clone();
+        bad[100] ^= 1;
+        std::fs::write(path, bad).unwrap();
+        let store = Store::open(&place, options.clone(), TestClock::new()).unwrap();
+        let error = store.query(Query::all("p", 100)).await.unwrap_err();
+        assert!(matches!(error, TableError::Unavailable(_)), "{error:?}");
+        drop(store);
+        std::fs::write(path, &files[path]).unwrap();
+    }
+    let store = open(&dir).unwrap();
+    assert_eq!(store.query(Query::all("p", 100)).await.unwrap().items.len(), 100);
+}
+
+#[tokio::test]
+async fn a_store_that_was_not_settled_leaves_its_files_as_they_were() {
+    let (dir, _) = written(20).await;
+    let before = tree(dir.path());
+    drop(open(&dir).unwrap());
+    assert!(before == tree(dir.path()), "opened and dropped");
+    let store = open(&dir).unwrap();
+    store.settle();
+    assert!(!dir.path().join("user/engine.kept").exists());
+    drop(store);
+    let store = open(&dir).unwrap();
+    put(&store, "a write settles too").await;
+    assert!(!dir.path().join("user/engine.kept").exists());
+}
+
+/// Copies a directory, as a kill leaves it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let to = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &to);
+        } else {
+            std::fs::copy(path, to).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_killed_start_left_is_put_back_only_where_nothing_is_newer() {
+    let (dir, _) = written(20).await;
+    let place = dir.path().join("user");
+    let (engine, kept) = (place.join("engine"), place.join("engine.kept"));
+    // The engine has cut everything off, and nobody could tell any more.
+    copy(&engine, &kept);
+    std::fs::write(engine.join("0.jnl"), "").unwrap();
+    // A copy that was not finished, and what a refusal could not remove.
+    std::fs::create_dir(place.join("engine.kept-unfinished")).unwrap();
+    std::fs::create_dir(place.join("engine.refused")).unwrap();
+    let count = async |store: &Store| store.query(Query::all("p", 99)).await.unwrap().items.len();
+    let store = open(&dir).unwrap();
+    assert_eq!(count(&store).await, 20);
+    drop(store);
+    assert_eq!(std::fs::read_dir(&place).unwrap().count(), 4, "nothing is left over");
+
+    // Between the two renames of putting back.
+    std::fs::rename(&engine, &kept).unwrap();
+    let store = open(&dir).unwrap();
+    assert_eq!(count(&store).await, 20);
+    put(&store, "newer").await;
+    drop(store);
+
+    // An old copy, or one whose content a power cut took, does not undo what was written since.
+    for bytes in [0, 1 << 20] {
+        copy(&engine, &kept);
+        std::fs::write(kept.join("0.jnl"), vec![0; bytes]).unwrap();
+        let store = open(&dir).unwrap();
+        assert_eq!(count(&store).await, 21);
+    }
 }
 
 #[tokio::test]
@@ -113,12 +266,7 @@ async fn a_missing_file_is_damage_and_never_a_new_store() {
         put(&open(&dir).unwrap(), "kept").await;
         let (path, aside) = (dir.path().join("user").join(name), dir.path().join("aside"));
         std::fs::rename(&path, &aside).unwrap();
-        let error = refused(&dir);
-        assert!(matches!(error, OpenError::Damaged { .. }), "without {name}: {error:?}");
-        // What a refused start may have left must not stand in the way of putting it back.
-        if path.is_dir() {
-            std::fs::remove_dir_all(&path).unwrap();
-        }
+        damaged(&dir);
         std::fs::rename(&aside, &path).unwrap();
         let store = open(&dir).unwrap();
         assert!(get_one(&store, Key::new("p", "kept")).await.unwrap().is_some());

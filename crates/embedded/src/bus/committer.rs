@@ -13,7 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Shared;
 use super::queue::State;
-use super::store::{DeadRow, Kind, Store, Tally, Tries, dead_row, json, key, tally_key};
+use super::store::{
+    DeadRow, Kind, POSITION_KEY, Store, Tally, Tries, dead_row, json, key, tally_key,
+};
 
 /// Jobs in one batch, at most.
 const GROUP_JOBS_MAX: usize = 1_000;
@@ -94,6 +96,8 @@ pub(super) struct Committer {
     tallies: Vec<Tally>,
     /// Counts the times the engine was opened again: what was taken before is not settled.
     epoch: u64,
+    /// The number of the last batch.
+    position: u64,
 }
 
 impl Group {
@@ -111,8 +115,9 @@ impl Committer {
         shared: Arc<Shared>,
         jobs: mpsc::UnboundedReceiver<Job>,
         tallies: Vec<Tally>,
+        position: u64,
     ) -> Self {
-        Self { shared, jobs, tallies, epoch: 0 }
+        Self { shared, jobs, tallies, epoch: 0, position }
     }
 
     /// Works until every sender is gone.
@@ -129,8 +134,18 @@ impl Committer {
             }
             self.commit(group);
         }
-        if let Err(error) = self.shared.read(sync) {
-            tracing::error!(error, "the queues could not be synced at the end");
+        match self.shared.read(sync) {
+            Ok(()) => self.tell_position(),
+            Err(error) => tracing::error!(error, "the queues could not be synced at the end"),
+        }
+    }
+
+    /// Writes down how far the data reaches, once that much of it is synced: a power cut may keep
+    /// this and lose what is not.
+    fn tell_position(&self) {
+        if let Err(error) = self.shared.directory.position.write(self.position) {
+            // The data is safe; only a later loss of its tail might go unnoticed.
+            tracing::error!(%error, "POSITION was not written");
         }
     }
 
@@ -138,7 +153,7 @@ impl Committer {
     fn room(&self, group: &mut Group) -> Result<(), String> {
         let ask = || {
             let spare = self.shared.read(|store| {
-                store.spare_bytes(&self.shared.dir).map_err(|error| error.to_string())
+                store.spare_bytes(&self.shared.directory).map_err(|error| error.to_string())
             })?;
             let floor = self.shared.options.free_space_floor_bytes;
             if spare < floor {
@@ -285,9 +300,20 @@ impl Committer {
             tally.head = if tally.live == 0 { tally.next } else { head };
             writes.push((tally_key(self.name(*queue)), Some(json(tally))));
         }
-        let writes = std::mem::take(writes);
+        let mut writes = std::mem::take(writes);
+        let mut position = self.position;
+        if !writes.is_empty() {
+            position += 1;
+            writes.push((POSITION_KEY.to_vec(), Some(Slice::from(position.to_le_bytes()))));
+        }
         match self.shared.read(|store| write(store, writes, group.sync)) {
-            Ok(()) => self.committed(group),
+            Ok(()) => {
+                self.position = position;
+                if group.sync {
+                    self.tell_position();
+                }
+                self.committed(group);
+            }
             Err(error) => self.refused(group, &error),
         }
         self.shared.changes.send_modify(|change| *change += 1);
@@ -324,9 +350,9 @@ impl Committer {
     fn refused(&mut self, group: Group, error: &str) {
         tracing::error!(error, "the queues could not be written");
         match self.shared.reopen() {
-            Ok(tallies) => {
+            Ok((tallies, position)) => {
                 tracing::warn!("the queues are open again");
-                self.tallies = tallies;
+                (self.tallies, self.position) = (tallies, position);
             }
             Err(error) => tracing::error!(%error, "the queues do not open again"),
         }

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 
-use crate::table::OpenError;
+use crate::directory::OpenError;
 
 const DIR: &str = "hand";
 

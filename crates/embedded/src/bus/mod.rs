@@ -42,7 +42,8 @@ use self::chaos::Dice;
 use self::committer::{Committer, Job, Row};
 use self::queue::{Bounds, Queue};
 use self::store::{Kind, Store, Tally, Tries};
-use crate::table::OpenError;
+use crate::directory::{BUS, Directory, OpenError};
+use crate::keep::Keep;
 
 /// What the bus may use.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -93,9 +94,10 @@ impl Options {
 
 /// What the bus's tasks and its committer share.
 struct Shared {
-    dir: PathBuf,
     /// None while the engine has failed and does not open again.
     store: RwLock<Option<Store>>,
+    /// Dropped after the engine, for it holds the lock.
+    directory: Directory,
     queues: Vec<Queue>,
     policy: QueuePolicy,
     options: Options,
@@ -116,14 +118,15 @@ impl Shared {
         ask(store.as_ref().ok_or_else(|| "the engine is not open".to_owned())?)
     }
 
-    /// Closes the engine and opens it again; answers the tallies found.
-    fn reopen(&self) -> Result<Vec<Tally>, OpenError> {
+    /// Closes the engine and opens it again; answers the tallies found and the last batch's number.
+    fn reopen(&self) -> Result<(Vec<Tally>, u64), OpenError> {
         let mut slot = self.store.write().unwrap_or_else(PoisonError::into_inner);
         *slot = None;
-        let store = Store::open(&self.dir, self.options.cache_bytes)?;
-        let tallies = tallies(&store, &self.dir, self.queues.iter().map(|queue| queue.name))?;
+        let (store, position) = Store::open(&self.directory, self.options.cache_bytes)?;
+        let names = self.queues.iter().map(|queue| queue.name);
+        let tallies = tallies(&store, &self.directory.path, names)?;
         *slot = Some(store);
-        Ok(tallies)
+        Ok((tallies, position))
     }
 
     fn id(&self, queue: usize, pos: u64) -> String {
@@ -145,7 +148,8 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Opens the queues kept in `dir`, or makes them, and takes up where they were left.
+    /// Opens the queues kept in `dir`, or makes them, and takes up where they were left. Of those
+    /// that are refused, every file is as it was.
     pub fn open(
         dir: &Path,
         policy: QueuePolicy,
@@ -153,17 +157,19 @@ impl Bus {
         clock: Arc<dyn Clock>,
         queues: &[QueueSpec],
     ) -> Result<Arc<Self>, OpenError> {
-        let engine_dir = dir.join("queues");
-        let store = Store::open(&engine_dir, options.cache_bytes)?;
+        let directory = Directory::open(dir, &BUS)?;
+        let keep = Keep::take(&directory);
+        let (store, position) = Store::open(&directory, options.cache_bytes)?;
         let mut tallies = tallies(&store, dir, queues.iter().map(|spec| spec.name))?;
         let in_hand = hand::read(dir)?;
         count_receives(&store, &policy, clock.now(), queues, &mut tallies, &in_hand)
             .map_err(|what| store::damaged(dir, what))?;
+        keep.into_iter().for_each(Keep::settle);
         hand::clear(dir)?;
         let specs = queues.iter().zip(&tallies);
         let shared = Arc::new(Shared {
-            dir: engine_dir,
             store: RwLock::new(Some(store)),
+            directory,
             queues: specs.map(|(spec, tally)| Queue::new(spec.name, spec.kinds, *tally)).collect(),
             policy,
             options,
@@ -175,7 +181,7 @@ impl Bus {
         });
         // Bounded all the same: publishers wait for their answers, and what is in hand has a limit.
         let (jobs, receiver) = mpsc::unbounded_channel();
-        let committer = Committer::new(Arc::clone(&shared), receiver, tallies);
+        let committer = Committer::new(Arc::clone(&shared), receiver, tallies, position);
         let committer = std::thread::Builder::new()
             .name("bus-committer".to_owned())
             .spawn(move || committer.run())
@@ -304,6 +310,9 @@ fn count_receives(
     in_hand: &[(String, Vec<hand::InHand>)],
 ) -> Result<(), String> {
     let reason = "the process ended while the message was in hand";
+    if in_hand.iter().all(|(_, messages)| messages.is_empty()) {
+        return Ok(());
+    }
     let mut batch = store.db.batch().durability(Some(PersistMode::SyncData));
     for (name, messages) in in_hand {
         let Some(index) = queues.iter().position(|spec| spec.name == name) else { continue };

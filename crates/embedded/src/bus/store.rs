@@ -6,23 +6,24 @@
 //! | `t` queue NUL position  | its failed tries, where there were any                       |
 //! | `d` queue NUL position  | a dead letter                                                |
 //! | `q` queue               | the queue's [`Tally`], written with every change of the queue |
-//! | `v`                     | the format's number                                          |
+//! | `p`                     | the number of the last batch                                 |
 //!
 //! Positions are big-endian and never given twice in a queue, so a queue is read in order from its
 //! head, and the head's place is kept: nobody ever walks over the deletions before it.
 
 use std::path::Path;
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Slice};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, Slice};
 use kernel::Time;
 use kernel::bus::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::table::OpenError;
+use crate::directory::{Directory, OpenError};
+use crate::opening;
 
-const FORMAT: u32 = 1;
-const FORMAT_KEY: &[u8] = b"v";
+/// Where the number of the last batch is kept.
+pub(super) const POSITION_KEY: &[u8] = b"p";
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 const MEMTABLE_BYTES_MAX: u64 = 8 << 20;
 const FILES_OPEN_MAX: usize = 64;
@@ -137,14 +138,6 @@ pub(super) fn damaged(dir: &Path, what: String) -> OpenError {
     OpenError::Damaged { dir: dir.to_owned(), what }
 }
 
-fn unopened(dir: &Path, error: fjall::Error) -> OpenError {
-    match error {
-        fjall::Error::Locked => OpenError::InUse { dir: dir.to_owned() },
-        fjall::Error::Io(source) => refused(dir, "opening its engine", source),
-        other => damaged(dir, other.to_string()),
-    }
-}
-
 fn pos_of(key: &[u8]) -> u64 {
     key.last_chunk::<8>().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
@@ -187,32 +180,27 @@ fn read_row(row: &[u8]) -> (Time, Result<Message, String>) {
 }
 
 impl Store {
-    /// Opens or makes the engine at `dir`.
-    pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(dir).map_err(|source| refused(dir, "making it", source))?;
-        let engine = |error| unopened(dir, error);
-        let db = Database::builder(dir)
+    /// Opens or makes the engine in `directory`; also gives the number of its last batch.
+    pub(super) fn open(directory: &Directory, cache_bytes: u64) -> Result<(Self, u64), OpenError> {
+        opening::open(directory, |path| Self::start(path, cache_bytes), Self::position)
+    }
+
+    fn start(path: &Path, cache_bytes: u64) -> fjall::Result<Self> {
+        let db = Database::builder(path)
             .cache_size(cache_bytes)
             .worker_threads(1)
             .max_cached_files(Some(FILES_OPEN_MAX))
             .max_journaling_size(JOURNAL_BYTES_MAX)
-            .open()
-            .map_err(engine)?;
+            .open()?;
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
-        let rows = db.keyspace("queues", options).map_err(engine)?;
-        let store = Self { db, rows };
-        match store.get_json::<u32>(FORMAT_KEY).map_err(|what| damaged(dir, what))? {
-            None => {
-                let mut batch = store.db.batch().durability(Some(PersistMode::SyncData));
-                batch.insert(&store.rows, FORMAT_KEY, json(&FORMAT));
-                batch.commit().map_err(engine)?;
-            }
-            Some(found) if found > FORMAT => {
-                return Err(OpenError::Newer { dir: dir.to_owned(), found, known: FORMAT });
-            }
-            Some(_) => {}
-        }
-        Ok(store)
+        let rows = db.keyspace("queues", options)?;
+        Ok(Self { db, rows })
+    }
+
+    fn position(&self) -> fjall::Result<u64> {
+        let stored = self.rows.get(POSITION_KEY)?;
+        let bytes = stored.and_then(|bytes| bytes.first_chunk::<8>().copied());
+        Ok(bytes.map_or(0, u64::from_le_bytes))
     }
 
     fn get_json<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, String> {
@@ -221,10 +209,8 @@ impl Store {
     }
 
     /// Bytes that the file system has to spare: free, without what the engine must still write.
-    pub(super) fn spare_bytes(&self, dir: &Path) -> std::io::Result<u64> {
-        let stat = rustix::fs::statvfs(dir)?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        Ok(free.saturating_sub(self.db.write_buffer_size()))
+    pub(super) fn spare_bytes(&self, directory: &Directory) -> std::io::Result<u64> {
+        Ok(directory.free_bytes()?.saturating_sub(self.db.write_buffer_size()))
     }
 
     /// A queue's tally; zeros for a new queue.

@@ -117,6 +117,7 @@ impl Committer {
             Err(_) => self.reopen()?,
         };
         shared.room(&engine)?;
+        shared.settle();
         Ok(engine)
     }
 

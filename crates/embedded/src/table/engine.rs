@@ -3,17 +3,17 @@
 //! One keyspace rather than several, so that there is one memtable to flush: a second one that
 //! fills slowly would hold the journal back.
 
-use std::io;
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use fjall::{Database, Iter, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use kernel::table::{Key, Order, Query, TableError};
 
+use crate::directory::{Directory, OpenError};
+use crate::opening;
+
 use super::Options;
 use super::codec::{self, Row};
-use super::directory::{Directory, OpenError, damaged};
 
 /// The database while it is open.
 #[derive(Clone)]
@@ -31,21 +31,7 @@ impl Engine {
     /// Opens (or makes) the database and checks that it reaches the directory's position. Also
     /// gives the number of its last batch.
     pub(super) fn open(directory: &Directory, options: &Options) -> Result<(Self, u64), OpenError> {
-        let path = &directory.path;
-        directory.check_whole()?;
-        // The engine has assertions about what it finds on disk.
-        let opened = catch_unwind(AssertUnwindSafe(|| start(&directory.engine(), options)));
-        let engine = match opened {
-            Ok(opened) => opened.map_err(|error| refusal(path, error))?,
-            Err(_) => return Err(damaged(path, "the storage engine cannot make sense of it")),
-        };
-        let stored = engine.position().map_err(|error| refusal(path, error))?;
-        let answered = directory.last_position()?;
-        if stored < answered {
-            let what = format!("its data ends at batch {stored}, but {answered} were answered");
-            return Err(damaged(path, what));
-        }
-        Ok((engine, stored))
+        opening::open(directory, |path| start(path, options), Self::position)
     }
 
     fn position(&self) -> fjall::Result<u64> {
@@ -138,20 +124,6 @@ fn start(path: &Path, options: &Options) -> fjall::Result<Engine> {
     };
     let items = db.keyspace("items", create)?;
     Ok(Engine { db, items })
-}
-
-fn refusal(path: &Path, error: fjall::Error) -> OpenError {
-    let source = match error {
-        fjall::Error::Locked => return OpenError::InUse { dir: path.to_owned() },
-        fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => source,
-        other => return damaged(path, format!("the storage engine refuses it: {other:?}")),
-    };
-    match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
-            damaged(path, format!("the storage engine refuses it: {source}"))
-        }
-        _ => OpenError::Io { dir: path.to_owned(), what: "opening the storage engine", source },
-    }
 }
 
 type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use fjall::PersistMode;
 use kernel::table::{Item, TableError};
 
+use crate::directory::{Directory, OpenError, TABLE, sync_dir};
+
 use super::codec::{self, Row};
-use super::directory::{Directory, OpenError, sync_dir};
 use super::engine::{self, Batch, Engine};
 use super::{Options, Store};
 
@@ -68,7 +69,7 @@ fn fill(
     options: &Options,
     items: impl IntoIterator<Item = Result<Item, TableError>>,
 ) -> Result<u64, ImportError> {
-    let directory = Directory::open(path)?;
+    let directory = Directory::open(path, &TABLE)?;
     let (engine, _) = Engine::open(&directory, options)?;
     let (mut count, mut rows) = (0, 0);
     let mut batch = engine.batch(BATCH_ROWS_MAX, PersistMode::Buffer);

@@ -7,7 +7,6 @@
 mod cache;
 mod codec;
 mod committer;
-mod directory;
 mod engine;
 mod import;
 mod outbox;
@@ -17,7 +16,7 @@ mod sweep;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -25,11 +24,12 @@ use kernel::Clock;
 use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write, check};
 use tokio::sync::oneshot;
 
+use crate::directory::{Directory, TABLE};
+pub use crate::directory::{OpenError, was_written};
+use crate::keep::Keep;
 use cache::{Lookup, RowCache};
 use codec::Row;
 use committer::Committer;
-use directory::Directory;
-pub use directory::OpenError;
 use engine::Engine;
 pub use import::ImportError;
 pub use outbox::{OutboxStream, Told};
@@ -73,12 +73,15 @@ impl Default for Options {
 
 /// What callers and the committer share.
 struct Shared {
-    directory: Directory,
-    options: Options,
-    clock: Arc<dyn Clock>,
     /// None only while the engine is being opened again. Readers hold the lock while they load and
     /// fill the cache.
     engine: RwLock<Option<Engine>>,
+    /// The files as they were before the start, until it is settled. Dropped after the engine, for
+    /// it puts them back, and before the directory's lock.
+    keep: Mutex<Option<Keep>>,
+    directory: Directory,
+    options: Options,
+    clock: Arc<dyn Clock>,
     cache: RowCache,
     queue: Queue,
     outbox: OnceLock<outbox::Sender>,
@@ -98,6 +101,11 @@ impl Shared {
         let open = self.engine.read().unwrap_or_else(PoisonError::into_inner);
         let closed = || TableError::Unavailable("the storage engine is not open".to_owned());
         read(open.as_ref().ok_or_else(closed)?)
+    }
+
+    fn settle(&self) {
+        let keep = self.keep.lock().unwrap_or_else(PoisonError::into_inner).take();
+        keep.into_iter().for_each(Keep::settle);
     }
 
     /// Refuses while the disk is nearly full: a full one would stop the engine.
@@ -137,13 +145,18 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in `dir`, making it if there is none. Items expire by `clock`.
+    /// Opens the store in `dir`, making it if there is none. Items expire by `clock`. Its files are
+    /// put back as they were when it is dropped before anything was written or it was [settled];
+    /// so a start that fails for another reason changes nothing here.
+    ///
+    /// [settled]: Self::settle
     pub fn open(
         dir: impl AsRef<Path>,
         options: Options,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
-        let directory = Directory::open(dir.as_ref())?;
+        let directory = Directory::open(dir.as_ref(), &TABLE)?;
+        let keep = Keep::take(&directory);
         let (engine, position) = Engine::open(&directory, &options)?;
         let name = dir
             .as_ref()
@@ -153,6 +166,7 @@ impl Store {
             cache: RowCache::new(options.cache_bytes),
             free_space_floor_bytes: AtomicU64::new(options.free_space_floor_bytes),
             engine: RwLock::new(Some(engine)),
+            keep: Mutex::new(keep),
             queue: Queue::default(),
             outbox: OnceLock::new(),
             directory,
@@ -168,6 +182,11 @@ impl Store {
             source,
         })?;
         Ok(Self { shared, committer: Some(committer) })
+    }
+
+    /// Says that the whole start went well: what opening made of the files stays.
+    pub fn settle(&self) {
+        self.shared.settle();
     }
 
     /// The stream of committed outbox rows; there is one, so only the first call gets it. Rows that

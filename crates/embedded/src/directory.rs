@@ -1,19 +1,35 @@
-//! The store's directory: who holds it, which format it has, and how far its data reaches.
+//! The directory of a table or of the bus: who holds it, which format it has, and how far its data
+//! reaches.
 //!
-//! - `LOCK` is held for as long as the store is open.
+//! - `LOCK` is held for as long as it is open.
 //! - `FORMAT` names the format of everything else.
-//! - `POSITION` holds the number of the last durable batch. It is written after each batch and not
-//!   synced, so after a crash it may lag behind the data; data that lags behind it is damaged.
-//! - `engine/` is the storage engine's own.
+//! - `POSITION` holds the number of the last durable batch. It is written after each such batch and
+//!   not synced, so after a crash it may lag behind the data; data that lags behind it is damaged.
+//! - The storage engine has a directory of its own in it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::keep;
+
 /// The format that this version writes.
 const FORMAT: u32 = 1;
-const FORMAT_WORDS: &str = "mini-sns table ";
+
+/// What a directory is for.
+pub(crate) struct Kind {
+    /// What its FORMAT file says before the number.
+    words: &'static str,
+    /// The name of the engine's directory.
+    engine: &'static str,
+}
+
+/// A service's table.
+pub(crate) const TABLE: Kind = Kind { words: "mini-sns table ", engine: "engine" };
+/// The queues of the bus.
+pub(crate) const BUS: Kind = Kind { words: "mini-sns bus ", engine: "queues" };
+
 /// The file that the engine writes last when it makes a database.
 const ENGINE_MARKER: &str = "version";
 /// The engine's list of keyspaces, and our one keyspace.
@@ -59,29 +75,30 @@ pub enum OpenError {
 }
 
 /// A locked directory of a known format.
-pub(super) struct Directory {
-    pub(super) path: PathBuf,
+pub(crate) struct Directory {
+    pub(crate) path: PathBuf,
     /// The last batch that was answered, as far as is known.
-    pub(super) position: Position,
+    pub(crate) position: Position,
+    engine: PathBuf,
     _lock: File,
 }
 
 /// The number of the last durable batch, in a file of its own.
-pub(super) struct Position(File);
+pub(crate) struct Position(File);
 
 impl Directory {
-    /// Takes the directory, making it if it is not there.
-    pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+    /// Takes the directory, making it if it is not there. Of one that is refused, nothing is
+    /// changed.
+    pub(crate) fn open(path: &Path, kind: &Kind) -> Result<Self, OpenError> {
         let failed = |what| move |source| OpenError::Io { dir: path.to_owned(), what, source };
         std::fs::create_dir_all(path).map_err(failed("creating the directory"))?;
-        let format = read_format(path)?;
+        let format = read_format(path, kind)?;
         let lock = lock(path)?;
-        let engine_made = exists(&path.join("engine").join(ENGINE_MARKER))?;
-        if format.is_none() {
-            if engine_made {
-                return Err(damaged(path, "its FORMAT file is missing"));
-            }
-            write_format(path).map_err(failed("writing FORMAT"))?;
+        let engine = path.join(kind.engine);
+        keep::settle_leftovers(&engine).map_err(failed("putting back the engine's files"))?;
+        let engine_made = exists(&engine.join(ENGINE_MARKER))?;
+        if format.is_none() && engine_made {
+            return Err(damaged(path, "its FORMAT file is missing"));
         }
         let position_path = path.join("POSITION");
         let position_made = exists(&position_path)?;
@@ -96,7 +113,13 @@ impl Directory {
                 .map_err(failed("writing POSITION"))?;
             sync_dir(path).map_err(failed("syncing the directory"))?;
         }
-        let this = Self { path: path.to_owned(), position, _lock: lock };
+        let this = Self { path: path.to_owned(), position, engine, _lock: lock };
+        if this.last_position()? > 0 && !engine_made {
+            return Err(damaged(path, "its engine directory is missing or incomplete"));
+        }
+        if format.is_none() {
+            write_format(path, kind).map_err(failed("writing FORMAT"))?;
+        }
         if !engine_made {
             this.clear_unfinished()?;
         }
@@ -105,7 +128,7 @@ impl Directory {
 
     /// Checks that the engine's own directories are there. It deletes what it cannot relate to the
     /// rest, so it must not see a half of itself.
-    pub(super) fn check_whole(&self) -> Result<(), OpenError> {
+    pub(crate) fn check_whole(&self) -> Result<(), OpenError> {
         if self.last_position()? == 0 {
             return Ok(());
         }
@@ -127,12 +150,12 @@ impl Directory {
     }
 
     /// Where the engine lives.
-    pub(super) fn engine(&self) -> PathBuf {
-        self.path.join("engine")
+    pub(crate) fn engine(&self) -> &Path {
+        &self.engine
     }
 
     /// The last batch known to be durable.
-    pub(super) fn last_position(&self) -> Result<u64, OpenError> {
+    pub(crate) fn last_position(&self) -> Result<u64, OpenError> {
         let read = self.position.read().map_err(|source| OpenError::Io {
             dir: self.path.clone(),
             what: "reading POSITION",
@@ -143,9 +166,6 @@ impl Directory {
 
     /// Removes what a first start left that was cut short; nothing was ever answered from it.
     fn clear_unfinished(&self) -> Result<(), OpenError> {
-        if self.last_position()? > 0 {
-            return Err(damaged(&self.path, "its engine directory is missing or incomplete"));
-        }
         match std::fs::remove_dir_all(self.engine()) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => {
                 let what = "clearing an unfinished start";
@@ -156,7 +176,7 @@ impl Directory {
     }
 
     /// Bytes that the file system still has for this program.
-    pub(super) fn free_bytes(&self) -> io::Result<u64> {
+    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(&self.path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
@@ -169,7 +189,7 @@ impl Position {
     }
 
     /// Both halves lie in one sector, so a crash leaves the old number or the new one.
-    pub(super) fn write(&self, position: u64) -> io::Result<()> {
+    pub(crate) fn write(&self, position: u64) -> io::Result<()> {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&position.to_le_bytes());
         bytes[8..].copy_from_slice(&(!position).to_le_bytes());
@@ -187,7 +207,13 @@ impl Position {
     }
 }
 
-pub(super) fn damaged(path: &Path, what: impl Into<String>) -> OpenError {
+/// Whether something was ever answered from the store in `dir`, going by its POSITION file.
+pub fn was_written(dir: &Path) -> bool {
+    let position = File::open(dir.join("POSITION")).map(Position);
+    position.is_ok_and(|position| position.read().is_ok_and(|number| number.is_none_or(|n| n > 0)))
+}
+
+pub(crate) fn damaged(path: &Path, what: impl Into<String>) -> OpenError {
     OpenError::Damaged { dir: path.to_owned(), what: what.into() }
 }
 
@@ -208,7 +234,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn read_format(path: &Path) -> Result<Option<u32>, OpenError> {
+fn read_format(path: &Path, kind: &Kind) -> Result<Option<u32>, OpenError> {
     let text = match std::fs::read_to_string(path.join("FORMAT")) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -217,7 +243,7 @@ fn read_format(path: &Path) -> Result<Option<u32>, OpenError> {
             return Err(OpenError::Io { dir: path.to_owned(), what: "reading FORMAT", source });
         }
     };
-    let number = text.strip_prefix(FORMAT_WORDS).and_then(|rest| rest.trim_end().parse().ok());
+    let number = text.strip_prefix(kind.words).and_then(|rest| rest.trim_end().parse().ok());
     match number {
         Some(found) if found > FORMAT => {
             Err(OpenError::Newer { dir: path.to_owned(), found, known: FORMAT })
@@ -227,14 +253,15 @@ fn read_format(path: &Path) -> Result<Option<u32>, OpenError> {
     }
 }
 
-fn write_format(path: &Path) -> io::Result<()> {
+fn write_format(path: &Path, kind: &Kind) -> io::Result<()> {
+    let words = kind.words;
     let unfinished = path.join("FORMAT.new");
-    std::fs::write(&unfinished, format!("{FORMAT_WORDS}{FORMAT}\n"))?;
+    std::fs::write(&unfinished, format!("{words}{FORMAT}\n"))?;
     File::open(&unfinished)?.sync_all()?;
     std::fs::rename(&unfinished, path.join("FORMAT"))?;
     sync_dir(path)
 }
 
-pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
