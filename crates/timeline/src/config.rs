@@ -55,7 +55,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             fanout_page: 500,
-            fanout_posts: 10,
+            fanout_posts: 50,
             big_followers: 2000,
             feed_rows_max: 800,
             skeleton_entries: 100,

@@ -9,6 +9,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use kernel::bus::{Delivery, Failed, Message};
 use kernel::feed::FeedEntry;
 use kernel::table::{Key, Scatter, get_one, json};
@@ -111,7 +112,12 @@ impl Timeline {
         }
         let mut writes = vec![turn.record()];
         writes.extend(plans.iter_mut().flat_map(|plan| std::mem::take(&mut plan.writes)));
-        store::scatter_all(table, writes).await?;
+        // The pages that follow are queued while these rows are written: at worst they run although
+        // this one has to be repeated, and each of them is repeatable.
+        let further = plans.iter().filter_map(|plan| Some((plan.message, plan.next?)));
+        let queued = further.map(|(message, next)| self.go_on(FAN_OUT, message, next));
+        let written = async { Ok(store::scatter_all(table, writes).await?) };
+        tokio::try_join!(written, try_join_all(queued))?;
         let users: Vec<UserId> = plans.iter().flat_map(|plan| plan.users.iter().copied()).collect();
         turn.show();
         self.parts.feed.forget(&users).await?;
@@ -119,11 +125,6 @@ impl Timeline {
             self.tell(plan).await?;
         }
         drop(turn);
-        for plan in &plans {
-            if let Some(next) = plan.next {
-                self.go_on(FAN_OUT, plan.message, next).await?;
-            }
-        }
         Ok(())
     }
 
