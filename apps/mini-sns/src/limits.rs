@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::Path;
 
 use embedded::feed::FeedLimits;
 use embedded::sockets::HubLimits;
@@ -114,27 +113,11 @@ impl Settings {
         self.cors_origins.0.iter().map(|origin| origin.0.clone()).collect()
     }
 
-    /// The `iss` of access tokens. It must stay what it was, or nobody's tokens are good any more:
-    /// so the first one is kept with the keys, whatever address the server moves to.
-    pub(crate) fn issuer(&self, keys: &Path) -> Result<String, String> {
+    /// The `iss` of access tokens where none was asked for and none is kept with the data.
+    pub(crate) fn first_issuer(&self) -> String {
         if let Some(issuer) = &self.issuer {
-            return Ok(issuer.clone());
+            return issuer.clone();
         }
-        let file = keys.join("issuer");
-        let told = |error: std::io::Error| format!("data: {}: {error}", file.display());
-        match std::fs::read_to_string(&file) {
-            Ok(issuer) => Ok(issuer.trim().to_owned()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let issuer = self.first_issuer();
-                std::fs::create_dir_all(keys).map_err(told)?;
-                std::fs::write(&file, &issuer).map_err(told)?;
-                Ok(issuer)
-            }
-            Err(error) => Err(told(error)),
-        }
-    }
-
-    fn first_issuer(&self) -> String {
         let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
         let listen: SocketAddr = self.listen;
         format!("{scheme}://{listen}")

@@ -3,6 +3,7 @@
 
 mod admin;
 mod cli;
+mod data;
 mod demo;
 mod dlq;
 mod failure;

@@ -11,6 +11,7 @@ use kernel::table::TableError;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use crate::data::Data;
 use crate::failure::Failure;
 use crate::output;
 use crate::settings::{Layer, Settings};
@@ -35,8 +36,9 @@ const SHOWN_MAX: usize = 100;
 
 /// Checks, repairs where asked, and fails where something is left.
 pub(crate) async fn run(args: VerifyArgs) -> Result<(), Failure> {
-    if !args.data.is_dir() {
-        return Err(Failure::usage(format!("data: there is no directory {}", args.data.display())));
+    if Data::look(&args.data)?.is_new() {
+        let place = args.data.display();
+        return Err(Failure::usage(format!("data: there is no Mini-SNS data in {place}")));
     }
     let settings = Layer { data: Some(args.data), ..Layer::default() };
     let settings = Settings::read(settings, None).map_err(Failure::usage)?;

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::data::Data;
 use crate::failure::Failure;
 use crate::heartbeat::{self, Heartbeat};
 use crate::peers::{InProcess, Services};
@@ -37,9 +38,9 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
-    fn open(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Self, Failure> {
+    fn open(data: &Data, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Self, Failure> {
         let open = |name: &str| {
-            Store::open(settings.data.join(name), settings.table(), Arc::clone(clock))
+            Store::open(data.part(name), settings.table(), Arc::clone(clock))
                 .map(Arc::new)
                 .map_err(|error| Failure::usage(format!("data: {error}")))
         };
@@ -79,18 +80,21 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Opens the data directory, making it if there is none, and wires the services.
+    /// Opens the data directory, making it if there is none, and wires the services. Of a directory
+    /// that is refused, every file is as it was.
     pub(crate) fn open(settings: &Settings) -> Result<Self, Failure> {
         // The one backend that this build has; an adapter for another is chosen here.
         let Backend::Embedded = settings.backend;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ids: Arc<dyn Ids> = Arc::new(SystemIds::new(Arc::clone(&clock)));
-        let data = &settings.data;
-        std::fs::create_dir_all(data)
-            .map_err(|error| Failure::usage(format!("data: {}: {error}", data.display())))?;
-        let stores = Stores::open(settings, &clock)?;
-        let bus = open_bus(settings, &clock)?;
-        let identity = open_identity(settings, &stores, &clock, &ids)?;
+        let data = Data::look(&settings.data)?;
+        let stores = Stores::open(&data, settings, &clock)?;
+        let issuer = data.issuer(|| settings.first_issuer());
+        let identity = open_identity(&data, settings, &issuer, &stores, &clock, &ids)?;
+        // The last of what may be refused: it counts the receives of the run before.
+        let bus = open_bus(&data, settings, &clock)?;
+        data.finish(&*ids, &issuer)?;
+        stores.all().iter().for_each(|(_, store)| store.settle());
         let hub = Hub::new(settings.hub());
         let peers = Arc::new(InProcess::default());
 
@@ -234,22 +238,28 @@ impl World {
     }
 }
 
-fn open_bus(settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Arc<bus::Bus>, Failure> {
+fn open_bus(
+    data: &Data,
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<bus::Bus>, Failure> {
     let services = [users::QUEUES, posts::QUEUES, social::QUEUES, timeline::QUEUES];
     let queues = [services.concat(), vec![heartbeat::QUEUE]].concat();
-    let dir = settings.data.join("bus");
+    let dir = data.part("bus");
     bus::Bus::open(&dir, settings.queues(), settings.bus(), Arc::clone(clock), &queues)
         .map_err(|error| Failure::usage(format!("data: {error}")))
 }
 
 fn open_identity(
+    data: &Data,
     settings: &Settings,
+    issuer: &str,
     stores: &Stores,
     clock: &Arc<dyn Clock>,
     ids: &Arc<dyn Ids>,
 ) -> Result<Arc<EmbeddedIdentity>, Failure> {
-    let keys = settings.data.join("keys");
-    let issuer = settings.issuer(&keys).map_err(Failure::usage)?;
+    let keys = data.keys();
+    let issuer = settings.issuer.clone().unwrap_or_else(|| issuer.to_owned());
     let table = Arc::clone(&stores.user) as Arc<dyn Table>;
     let (clock, ids) = (Arc::clone(clock), Arc::clone(ids));
     EmbeddedIdentity::open(settings.identity(issuer), &keys, table, clock, ids)

@@ -101,9 +101,10 @@ impl Directory {
             return Err(damaged(path, "its FORMAT file is missing"));
         }
         let position_path = path.join("POSITION");
-        let position_made = exists(&position_path)?;
+        // An empty one was left by a first start that was cut short.
+        let position_made = std::fs::metadata(&position_path).is_ok_and(|file| file.len() > 0);
         if engine_made && !position_made {
-            return Err(damaged(path, "its POSITION file is missing"));
+            return Err(damaged(path, "its POSITION file is missing or empty"));
         }
         let position = Position::open(&position_path).map_err(failed("opening POSITION"))?;
         if !position_made {
@@ -207,10 +208,12 @@ impl Position {
     }
 }
 
-/// Whether something was ever answered from the store in `dir`, going by its POSITION file.
+/// Whether something was ever answered from the store in `dir`, going by its POSITION file; one
+/// that makes no sense may have held any number.
 pub fn was_written(dir: &Path) -> bool {
-    let position = File::open(dir.join("POSITION")).map(Position);
-    position.is_ok_and(|position| position.read().is_ok_and(|number| number.is_none_or(|n| n > 0)))
+    let Ok(file) = File::open(dir.join("POSITION")) else { return false };
+    let is_empty = file.metadata().is_ok_and(|file| file.len() == 0);
+    !is_empty && !matches!(Position(file).read(), Ok(Some(0)))
 }
 
 pub(crate) fn damaged(path: &Path, what: impl Into<String>) -> OpenError {

@@ -35,7 +35,7 @@ impl KeysError {
     }
 
     fn damaged(path: &Path, reason: impl std::fmt::Display) -> Self {
-        let way_out = "restore the file, or move it away to make new keys and sign everybody out";
+        let way_out = "restore it; with the one of new data everybody has to sign in again";
         Self::new(path, format!("damaged ({reason}); {way_out}"))
     }
 }

@@ -1,0 +1,166 @@
+//! The layout of the data directory, and whether everything is there that has to be.
+//!
+//! - `MANIFEST` is written last by the first start: from then on every part must be there. It names
+//!   this data by an id, and holds the issuer that the keys belong to.
+//! - `user`, `post`, `social`, `timeline` and `bus` each say in `PART` which part of which data they
+//!   are.
+//! - `keys` holds `signing.json` and `issuer`.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use kernel::Ids;
+
+use crate::failure::Failure;
+
+const FORMAT: u32 = 1;
+const WORDS: &str = "mini-sns data ";
+const PARTS: [&str; 5] = ["user", "post", "social", "timeline", "bus"];
+
+/// A data directory as it was found.
+pub(crate) struct Data {
+    root: PathBuf,
+    /// None before the first start has come to its end.
+    manifest: Option<Manifest>,
+}
+
+struct Manifest {
+    id: String,
+    issuer: String,
+}
+
+impl Data {
+    /// Looks whether every part is there, and changes nothing.
+    pub(crate) fn look(root: &Path) -> Result<Self, Failure> {
+        let manifest = read(&root.join("MANIFEST"))?.map(|text| Manifest::parse(root, &text));
+        let this = Self { root: root.to_owned(), manifest: manifest.transpose()? };
+        match &this.manifest {
+            Some(manifest) => this.check(manifest)?,
+            None if PARTS.iter().any(|part| embedded::table::was_written(&root.join(part))) => {
+                return Err(damaged(root, "its MANIFEST file is missing"));
+            }
+            None => {}
+        }
+        Ok(this)
+    }
+
+    fn check(&self, manifest: &Manifest) -> Result<(), Failure> {
+        for name in PARTS {
+            let part = self.root.join(name);
+            if !part.is_dir() {
+                return Err(damaged(&part, "it is missing"));
+            }
+            match read(&part.join("PART"))? {
+                None => return Err(damaged(&part, "its PART file is missing")),
+                Some(text) if text != manifest.mark(name) => {
+                    return Err(damaged(&part, "it is another part, or one of other data"));
+                }
+                Some(_) => {}
+            }
+            if !part.join("POSITION").exists() {
+                return Err(damaged(&part, "its POSITION file is missing"));
+            }
+        }
+        let way_out = "restore it; with the one of new data everybody has to sign in again";
+        let keys = self.keys();
+        if !keys.join("signing.json").is_file() {
+            return Err(damaged(&keys, &format!("signing.json is missing; {way_out}")));
+        }
+        match read(&keys.join("issuer"))? {
+            Some(issuer) if issuer.trim_end() == manifest.issuer => Ok(()),
+            Some(_) => Err(damaged(&keys, "issuer is not the one that MANIFEST names")),
+            None => Err(damaged(&keys, "issuer is missing")),
+        }
+    }
+
+    /// Whether no start has come to its end here.
+    pub(crate) const fn is_new(&self) -> bool {
+        self.manifest.is_none()
+    }
+
+    /// Where a part lies.
+    pub(crate) fn part(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Where the signing keys lie.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    /// The `iss` of access tokens. It must stay what it was, or nobody's tokens are good any more:
+    /// so the first one is kept with the keys, whatever address the server moves to.
+    pub(crate) fn issuer(&self, first: impl FnOnce() -> String) -> String {
+        self.manifest.as_ref().map_or_else(first, |manifest| manifest.issuer.clone())
+    }
+
+    /// At the end of a first start: everything is made, and has to be there from now on.
+    pub(crate) fn finish(&self, ids: &dyn Ids, issuer: &str) -> Result<(), Failure> {
+        if self.manifest.is_some() {
+            return Ok(());
+        }
+        let manifest = Manifest { id: ids.ulid().to_string(), issuer: issuer.to_owned() };
+        let write = || {
+            for part in PARTS {
+                replace(&self.part(part).join("PART"), &manifest.mark(part))?;
+            }
+            replace(&self.keys().join("issuer"), &format!("{issuer}\n"))?;
+            replace(&self.root.join("MANIFEST"), &manifest.text())
+        };
+        write().map_err(|error| Failure::usage(format!("data: {}: {error}", self.root.display())))
+    }
+}
+
+impl Manifest {
+    fn text(&self) -> String {
+        let Self { id, issuer } = self;
+        format!("{WORDS}{FORMAT}\nid {id}\nissuer {issuer}\n")
+    }
+
+    fn parse(root: &Path, text: &str) -> Result<Self, Failure> {
+        let mut lines = text.lines();
+        let format = lines.next().and_then(|line| line.strip_prefix(WORDS)?.parse::<u32>().ok());
+        let unreadable = || damaged(root, "its MANIFEST file cannot be read");
+        let found = format.ok_or_else(unreadable)?;
+        if found > FORMAT {
+            return Err(Failure::usage(format!(
+                "data: {} has format {found}; this version reads formats up to {FORMAT}",
+                root.display()
+            )));
+        }
+        let mut field = |name| lines.next()?.strip_prefix(name).map(str::to_owned);
+        let (id, issuer) = (field("id "), field("issuer "));
+        let this = id.zip(issuer).map(|(id, issuer)| Self { id, issuer });
+        this.filter(|this| this.text() == text).ok_or_else(unreadable)
+    }
+
+    /// What a part's PART file says.
+    fn mark(&self, part: &str) -> String {
+        format!("{part} of {}\n", self.id)
+    }
+}
+
+fn damaged(path: &Path, what: &str) -> Failure {
+    Failure::usage(format!("data: {} is damaged: {what}", path.display()))
+}
+
+/// A small file's text; none when it is not there. What is no text is damage like any other.
+fn read(path: &Path) -> Result<Option<String>, Failure> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(Failure::usage(format!("data: {}: {error}", path.display()))),
+    }
+}
+
+/// Writes a file as a whole and for good.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    fs::write(&fresh, text)?;
+    File::open(&fresh)?.sync_all()?;
+    fs::rename(&fresh, path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
