@@ -97,15 +97,16 @@ impl Committer {
             }
         }
         let failed = written.map_err(|error| self.fail(&error)).err();
-        for (answer, outcome) in commits.into_iter().chain(chunks) {
-            // An asker that went away meanwhile needs no answer.
-            let _ = answer.send(failed.clone().map_or(outcome, Err));
-        }
+        // The relay is told before the askers: whoever has an answer knows the event is on its way.
         if failed.is_none() {
             if let Some(sender) = shared.outbox.get() {
                 events.into_iter().for_each(|body| sender.send(body));
             }
             record(&shared.name, jobs, rows, began.elapsed());
+        }
+        for (answer, outcome) in commits.into_iter().chain(chunks) {
+            // An asker that went away meanwhile needs no answer.
+            let _ = answer.send(failed.clone().map_or(outcome, Err));
         }
     }
 
