@@ -113,6 +113,7 @@ macro_rules! identity_suite {
             a_revoked_session_ends_at_once
             all_sessions_can_be_ended
             foreign_refresh_tokens_revoke_nothing
+            a_burst_of_right_passwords_gets_in
             a_new_password_ends_the_other_sessions
             a_wrong_current_password_changes_nothing
             a_deleted_identity_is_gone
@@ -149,6 +150,14 @@ pub async fn addresses_are_compared_folded(stage: Stage) {
     assert_eq!(tokens.user_id, user);
     let taken = stage.identity.create(stage.user(2), " Ann@EXAMPLE.org", PASSWORD).await;
     assert_eq!(code(taken), Code::EmailTaken);
+    let user = stage.user(3);
+    stage.identity.create(user, "straße@x.org", PASSWORD).await.unwrap();
+    let tokens = stage.identity.sign_in("STRASSE@X.ORG", PASSWORD).await.unwrap();
+    assert_eq!(tokens.user_id, user);
+    let taken = stage.identity.create(stage.user(4), "Strasse@x.org", PASSWORD).await;
+    assert_eq!(code(taken), Code::EmailTaken);
+    stage.identity.delete(user).await.unwrap();
+    stage.identity.create(stage.user(4), "Strasse@x.org", PASSWORD).await.unwrap();
 }
 
 /// An address has one owner, and who comes second changes nothing.
@@ -422,14 +431,38 @@ pub async fn all_sessions_can_be_ended(stage: Stage) {
     stage.assert_good(&stage.another().await).await;
 }
 
-/// Somebody else's refresh token, or none, ends nothing.
+/// Somebody else's good refresh token is refused, one that is none is not; both end nothing.
 pub async fn foreign_refresh_tokens_revoke_nothing(stage: Stage) {
-    let (_, tokens) = stage.signed_in().await;
-    for token in [tokens.refresh_token.as_str(), "", "nonsense"] {
-        stage.identity.revoke(stage.user(2), Revoke::Session(token)).await.unwrap();
+    let (user, used) = stage.signed_in().await;
+    let tokens = stage.identity.refresh(&used.refresh_token).await.unwrap();
+    let stranger = stage.user(2);
+    let revoke = |token: String| {
+        let identity = Arc::clone(&stage.identity);
+        async move { identity.revoke(stranger, Revoke::Session(&token)).await }
+    };
+    assert_eq!(code(revoke(tokens.refresh_token.clone()).await), Code::Forbidden);
+    let forged = format!("{}AAAA", &tokens.refresh_token[..tokens.refresh_token.len() - 4]);
+    for token in ["".into(), "nonsense".into(), used.refresh_token, forged] {
+        revoke(token).await.unwrap();
     }
     stage.assert_good(&tokens).await;
-    stage.identity.refresh(&tokens.refresh_token).await.unwrap();
+    let next = stage.identity.refresh(&tokens.refresh_token).await.unwrap();
+    stage.identity.revoke(user, Revoke::Session(&next.refresh_token)).await.unwrap();
+    revoke(next.refresh_token).await.unwrap();
+}
+
+/// Who signs in on many devices at once gets in on all: a burst that the edge lets through waits.
+pub async fn a_burst_of_right_passwords_gets_in(stage: Stage) {
+    stage.ann().await;
+    let tries: Vec<_> = (0..40)
+        .map(|_| {
+            let identity = Arc::clone(&stage.identity);
+            tokio::spawn(async move { identity.sign_in(EMAIL, PASSWORD).await.map(|_| ()) })
+        })
+        .collect();
+    for one in tries {
+        one.await.unwrap().unwrap();
+    }
 }
 
 /// A new password takes the old one's place and ends the other sessions.

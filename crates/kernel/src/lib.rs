@@ -9,6 +9,7 @@ pub mod clock;
 pub mod event;
 pub mod feed;
 pub mod fill;
+pub mod fold;
 pub mod identity;
 pub mod ids;
 pub mod limiter;
@@ -25,6 +26,7 @@ pub mod words;
 
 pub use clock::{Clock, Time};
 pub use event::{Event, EventData, EventKind};
+pub use fold::fold;
 pub use ids::{Ids, PostId, UserId};
 pub use page::{Cursor, Limit, Page};
 pub use principal::Principal;

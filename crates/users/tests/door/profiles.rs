@@ -132,6 +132,10 @@ async fn search_finds_beginnings_of_handles_and_names() {
     assert_eq!(search("hana").await, ["hana", "ann"]);
     assert_eq!(search("hanako%20%C3%A9").await, ["ann"]);
     assert_eq!(search("%20EVE%20").await, ["eve"]);
+    door.person("road", "Stra\u{df}e 1").await;
+    assert_eq!(search("STRASSE").await, ["road"]);
+    assert_eq!(search("STRAS").await, ["road"]);
+    assert_eq!(search("stra%C3%9F").await, ["road"]);
     assert_eq!(search("nobody").await, Vec::<String>::new());
     for bad in ["", "?q=", "?q=%20", "?q=a%00", "?q=a&limit=0", "?q=a&limit=x"] {
         let answer = door.get(&ann, &format!("/users/search{bad}")).await;
