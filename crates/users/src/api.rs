@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::model::{self, Patch};
+use crate::model::{self, Patch, Sent};
 use crate::search::Search;
 use crate::{Users, store};
 
@@ -67,8 +67,8 @@ pub(crate) struct ProfilePatch {
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct Deletion {
     /// The password.
-    #[schema(format = Password)]
-    password: String,
+    #[schema(value_type = String, format = Password)]
+    password: Sent,
 }
 
 /// Whose profiles to list.
@@ -168,7 +168,8 @@ async fn delete_me(
     Caller(caller): Caller,
     Json(body): Json<Deletion>,
 ) -> Result<StatusCode, Problem> {
-    users.delete(&caller, &model::password(&body.password)).await?;
+    let [password] = model::texts([("password", body.password)])?;
+    users.delete(&caller, &model::password(&password)).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 
 use crate::Users;
 use crate::api::OwnProfile;
-use crate::model::{self, Registration};
+use crate::model::{self, Registration, Sent};
 
 pub(crate) fn router() -> OpenApiRouter<Arc<Users>> {
     OpenApiRouter::new()
@@ -34,28 +34,29 @@ pub(crate) fn router() -> OpenApiRouter<Arc<Users>> {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NewAccount {
     /// The e-mail address to sign in with; compared trimmed and without case.
-    #[schema(format = Email, example = "hanako@example.org")]
-    email: String,
+    #[schema(value_type = String, format = Email, example = "hanako@example.org")]
+    email: Sent,
     /// 8 to 256 characters with a letter, a digit and a symbol.
-    #[schema(format = Password, min_length = 8, example = "correct-horse-1")]
-    password: String,
+    #[schema(value_type = String, format = Password, min_length = 8, example = "correct-horse-1")]
+    password: Sent,
     /// 3 to 30 of `a-z0-9_`, unique; made up where left out.
-    #[schema(min_length = 3, max_length = 30, pattern = "^[A-Za-z0-9_]+$", example = "hanako")]
-    handle: Option<String>,
+    #[schema(value_type = Option<String>, min_length = 3, max_length = 30,
+        pattern = "^[A-Za-z0-9_]+$", example = "hanako")]
+    handle: Sent,
     /// Name to show, up to 50 user-perceived characters.
-    #[schema(example = "Hanako")]
-    display_name: Option<String>,
+    #[schema(value_type = Option<String>, example = "Hanako")]
+    display_name: Sent,
 }
 
 /// What to sign in with; holds a password, so not `Debug`.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct Credentials {
     /// The e-mail address.
-    #[schema(example = "hanako@example.org")]
-    email: String,
+    #[schema(value_type = String, example = "hanako@example.org")]
+    email: Sent,
     /// The password.
-    #[schema(format = Password, example = "correct-horse-1")]
-    password: String,
+    #[schema(value_type = String, format = Password, example = "correct-horse-1")]
+    password: Sent,
 }
 
 /// A refresh token to exchange; secret, so not `Debug`.
@@ -63,7 +64,8 @@ pub(crate) struct Credentials {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Refresh {
     /// The newest refresh token of the session.
-    refresh_token: String,
+    #[schema(value_type = String)]
+    refresh_token: Sent,
 }
 
 /// Which sessions to end; holds a token, so not `Debug`.
@@ -71,7 +73,8 @@ pub(crate) struct Refresh {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Logout {
     /// A refresh token of the session to end.
-    refresh_token: String,
+    #[schema(value_type = String)]
+    refresh_token: Sent,
     /// Whether to end every session of the user instead.
     #[serde(default)]
     everywhere: Option<bool>,
@@ -82,11 +85,11 @@ pub(crate) struct Logout {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PasswordChange {
     /// The password until now.
-    #[schema(format = Password)]
-    current_password: String,
+    #[schema(value_type = String, format = Password)]
+    current_password: Sent,
     /// 8 to 256 characters with a letter, a digit and a symbol.
-    #[schema(format = Password, min_length = 8)]
-    new_password: String,
+    #[schema(value_type = String, format = Password, min_length = 8)]
+    new_password: Sent,
 }
 
 /// A session: who is signed in and the tokens; secret, so not `Debug`.
@@ -146,8 +149,8 @@ async fn register(
     State(users): State<Arc<Users>>,
     Json(body): Json<NewAccount>,
 ) -> Result<Response, Problem> {
-    let (handle, name) = (body.handle.as_deref(), body.display_name.as_deref());
-    let new = Registration::parse(&body.email, &body.password, handle, name, &users.config)?;
+    let who = (body.handle, body.display_name);
+    let new = Registration::parse((body.email, body.password), who, &users.config)?;
     let tokens = users.register(&new).await?;
     Ok(Session::of(&users, tokens).await?.answer(StatusCode::CREATED))
 }
@@ -174,8 +177,9 @@ async fn login(
     State(users): State<Arc<Users>>,
     Json(body): Json<Credentials>,
 ) -> Result<Response, Problem> {
-    let email = model::folded_email(&body.email);
-    let tokens = users.log_in(&email, &model::password(&body.password)).await?;
+    let [email, password] = model::texts([("email", body.email), ("password", body.password)])?;
+    let email = model::kept_email(&email);
+    let tokens = users.log_in(&email, &model::password(&password)).await?;
     Ok(Session::of(&users, tokens).await?.answer(StatusCode::OK))
 }
 
@@ -202,7 +206,8 @@ async fn refresh(
     State(users): State<Arc<Users>>,
     Json(body): Json<Refresh>,
 ) -> Result<Response, Problem> {
-    let tokens = users.identity.refresh(&body.refresh_token).await?;
+    let [token] = model::texts([("refreshToken", body.refresh_token)])?;
+    let tokens = users.identity.refresh(&token).await?;
     let session = Session::of(&users, tokens).await.map_err(|problem| match problem.code {
         // Deleted in this very moment.
         Code::Unauthenticated => {
@@ -221,9 +226,10 @@ async fn refresh(
     summary = "End a session, or all of them",
     request_body = Logout,
     responses(
-        (status = 204, description = "Ended; a refresh token that is not yours ends nothing"),
+        (status = 204, description = "Ended, or a refresh token that is good for nothing"),
         (status = 400, description = "The body is not JSON"),
         (status = 401, description = "No good access token"),
+        (status = 403, description = "The session is somebody else's"),
         (status = 413, description = "The body is over 64 KiB"),
         (status = 415, description = "The body is not `application/json`"),
         (status = 422, description = "A field is missing"),
@@ -235,9 +241,10 @@ async fn logout(
     Caller(caller): Caller,
     Json(body): Json<Logout>,
 ) -> Result<StatusCode, Problem> {
+    let [token] = model::texts([("refreshToken", body.refresh_token)])?;
     let which = match body.everywhere {
         Some(true) => Revoke::All,
-        _ => Revoke::Session(&body.refresh_token),
+        _ => Revoke::Session(&token),
     };
     users.identity.revoke(caller.user_id, which).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -267,8 +274,7 @@ async fn change_password(
     Caller(caller): Caller,
     Json(body): Json<PasswordChange>,
 ) -> Result<StatusCode, Problem> {
-    let new = model::new_password("newPassword", &body.new_password)?;
-    let current = model::password(&body.current_password);
+    let (current, new) = model::password_change(body.current_password, body.new_password)?;
     users.identity.change_password(&caller, &current, &new).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -25,43 +25,80 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Checks every field; `weak_password` when nothing but the password is at fault.
+    /// Checks every field.
     pub(crate) fn parse(
-        address: &str,
-        secret: &str,
-        wanted_handle: Option<&str>,
-        name: Option<&str>,
+        (address, secret): (Sent, Sent),
+        (wanted_handle, name): (Sent, Sent),
         config: &Config,
     ) -> Result<Self, Problem> {
         let mut errors = Vec::new();
-        let email = noting(&mut errors, email(address));
-        let wanted = noting(&mut errors, wanted_handle.map(handle).transpose());
-        let name = noting(&mut errors, display_name(name.unwrap_or_default(), config));
-        let weak = weaknesses("password", secret);
-        if errors.is_empty() && !weak.is_empty() {
-            return Err(weak_password(weak));
-        }
-        errors.extend(weak);
-        match (email, wanted, name) {
-            (Some(email), Some(handle), Some(display_name)) if errors.is_empty() => {
-                Ok(Self { email, password: password(secret), handle, display_name })
+        let email = noting(&mut errors, required("email", address).and_then(|text| email(&text)));
+        let wanted = optional("handle", wanted_handle);
+        let wanted = wanted.and_then(|text| text.as_deref().map(handle).transpose());
+        let wanted = noting(&mut errors, wanted);
+        let name = optional("displayName", name);
+        let name = name.and_then(|text| display_name(&text.unwrap_or_default(), config));
+        let name = noting(&mut errors, name);
+        let secret = noting(&mut errors, required("password", secret));
+        let weak = secret.as_deref().map_or(Vec::new(), |text| weaknesses("password", text));
+        match (email, secret, wanted, name) {
+            (Some(email), Some(secret), Some(handle), Some(display_name)) if weak.is_empty() => {
+                Ok(Self { email, password: password(&secret), handle, display_name })
             }
-            _ => Err(Problem::invalid_fields(errors)),
+            _ => Err(refusal(errors, weak)),
         }
     }
+}
+
+/// A field of a body as it came: anything, or nothing.
+pub(crate) type Sent = Option<Value>;
+
+/// Texts that a body must have. Every one that is missing is told.
+pub(crate) fn texts<const N: usize>(fields: [(&str, Sent); N]) -> Result<[String; N], Problem> {
+    let mut errors = Vec::new();
+    let texts = fields.map(|(field, sent)| noting(&mut errors, required(field, sent)));
+    if errors.is_empty() {
+        Ok(texts.map(Option::unwrap_or_default))
+    } else {
+        Err(Problem::invalid_fields(errors))
+    }
+}
+
+fn required(field: &str, sent: Sent) -> Result<String, FieldError> {
+    let missing = || FieldError::new(field, "This field is required.");
+    optional(field, sent)?.ok_or_else(missing)
+}
+
+fn optional(field: &str, sent: Sent) -> Result<Option<String>, FieldError> {
+    match sent {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(FieldError::new(field, "A text.")),
+    }
+}
+
+/// The problem of a body with these errors. Where the password breaks the policy that is the code,
+/// for it is the one that people are asked to mend in words of its own.
+fn refusal(mut errors: Vec<FieldError>, weak: Vec<FieldError>) -> Problem {
+    if weak.is_empty() {
+        return Problem::invalid_fields(errors);
+    }
+    errors.extend(weak);
+    Problem { errors, ..Problem::new(Code::WeakPassword, "Choose a stronger password.") }
 }
 
 fn noting<T>(errors: &mut Vec<FieldError>, result: Result<T, FieldError>) -> Option<T> {
     result.map_err(|error| errors.push(error)).ok()
 }
 
-/// An address as it is stored and compared.
-pub(crate) fn folded_email(text: &str) -> String {
+/// An address as it is kept and shown; it is compared without the differences that
+/// [`kernel::fold`] leaves out.
+pub(crate) fn kept_email(text: &str) -> String {
     text.trim().nfc().collect::<String>().to_lowercase()
 }
 
 fn email(text: &str) -> Result<String, FieldError> {
-    let email = folded_email(text);
+    let email = kept_email(text);
     let error = |message: &str| Err(FieldError::new("email", message));
     if email.len() > EMAIL_BYTES_MAX {
         return error("At most 254 bytes.");
@@ -82,14 +119,16 @@ pub(crate) fn password(text: &str) -> String {
     text.nfc().collect()
 }
 
-/// A new password that keeps the policy; `weak_password` otherwise.
-pub(crate) fn new_password(field: &str, text: &str) -> Result<String, Problem> {
-    let weak = weaknesses(field, text);
-    if weak.is_empty() { Ok(password(text)) } else { Err(weak_password(weak)) }
-}
-
-fn weak_password(errors: Vec<FieldError>) -> Problem {
-    Problem { errors, ..Problem::new(Code::WeakPassword, "Choose a stronger password.") }
+/// The present password and a new one that keeps the policy.
+pub(crate) fn password_change(current: Sent, new: Sent) -> Result<(String, String), Problem> {
+    let mut errors = Vec::new();
+    let current = noting(&mut errors, required("currentPassword", current));
+    let new = noting(&mut errors, required("newPassword", new));
+    let weak = new.as_deref().map_or(Vec::new(), |text| weaknesses("newPassword", text));
+    match (current, new) {
+        (Some(current), Some(new)) if weak.is_empty() => Ok((password(&current), password(&new))),
+        _ => Err(refusal(errors, weak)),
+    }
 }
 
 /// One error for each rule that the password does not meet.
@@ -219,7 +258,8 @@ mod tests {
     use super::*;
 
     fn registration(email: &str, password: &str) -> Result<Registration, Problem> {
-        Registration::parse(email, password, None, None, &Config::default())
+        let sent = (Some(email.into()), Some(password.into()));
+        Registration::parse(sent, (None, None), &Config::default())
     }
 
     #[test]
@@ -244,7 +284,7 @@ mod tests {
     #[test]
     fn a_weak_password_is_told_with_the_other_errors() {
         let problem = registration("nobody", "short").err().unwrap();
-        assert_eq!(problem.code, Code::ValidationFailed);
+        assert_eq!(problem.code, Code::WeakPassword);
         assert_eq!((problem.errors[0].field.as_str(), problem.errors.len()), ("email", 4));
     }
 

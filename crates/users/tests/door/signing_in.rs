@@ -63,7 +63,7 @@ async fn bad_registrations_are_told_field_by_field() {
         "email": "nobody", "password": "short", "handle": "a-b", "displayName": "x".repeat(51),
     });
     let answer = door.post("/auth/register", body).await;
-    assert_eq!(answer.problem(), (422, "validation_failed"));
+    assert_eq!(answer.problem(), (422, "weak_password"));
     let fields = ["email", "handle", "displayName", "password", "password", "password"];
     assert_eq!(answer.fields(), fields);
     assert_eq!(answer.headers["content-type"], "application/problem+json");
@@ -72,13 +72,88 @@ async fn bad_registrations_are_told_field_by_field() {
     assert_eq!(answer.problem(), (422, "weak_password"));
     assert_eq!(answer.fields(), ["password", "password"]);
 
-    let answer = door.post("/auth/register", json!({"email": "a@b"})).await;
-    assert_eq!((answer.status, answer.fields()), (422, vec!["password"]));
+    let answer = door.post("/auth/register", json!({"password": "12345678", "handle": 1})).await;
+    assert_eq!(answer.problem(), (422, "weak_password"));
+    assert_eq!(answer.fields(), ["email", "handle", "password", "password"]);
     let answer = door.post("/auth/register", json!(["a@b", PASSWORD])).await;
     assert_eq!(answer.status, 422);
     let answer = door.post("/auth/register", json!({"email": 1, "password": PASSWORD})).await;
     assert_eq!((answer.status, answer.fields()), (422, vec!["email"]));
     assert_eq!(door.rows(""), 0);
+}
+
+#[tokio::test]
+async fn every_missing_field_is_told() {
+    let door = Door::new();
+    let ann = door.person("ann", "").await;
+    let both: &[&str] = &["email", "password"];
+    let change: &[&str] = &["currentPassword", "newPassword"];
+    for (method, path, fields) in [
+        (Method::POST, "/auth/register", both),
+        (Method::POST, "/auth/login", both),
+        (Method::POST, "/auth/refresh", &["refreshToken"]),
+        (Method::POST, "/auth/logout", &["refreshToken"]),
+        (Method::POST, "/auth/password", change),
+        (Method::DELETE, "/users/me", &["password"]),
+    ] {
+        for value in [None, Some(json!(null)), Some(json!(1)), Some(json!(["a"]))] {
+            let body = fields.iter().filter_map(|field| Some((*field, value.clone()?)));
+            let body = Value::from_iter(body);
+            let body = if body.is_null() { json!({}) } else { body };
+            let answer = door.call(method.clone(), path, Some(&ann), body).await;
+            assert_eq!(answer.problem(), (422, "validation_failed"), "{path} {value:?}");
+            assert_eq!(answer.fields(), fields, "{path} {value:?}");
+        }
+    }
+    let body = json!({"email": "a@b"});
+    assert_eq!(door.post("/auth/login", body.clone()).await.fields(), ["password"]);
+    let missing = door.post("/auth/register", body).await;
+    assert_eq!(missing.problem(), (422, "validation_failed"));
+    assert_eq!(missing.fields(), ["password"]);
+    let body = json!({"newPassword": "weak"});
+    let weak = door.call(Method::POST, "/auth/password", Some(&ann), body).await;
+    assert_eq!(weak.problem(), (422, "weak_password"));
+    assert_eq!(weak.fields(), ["currentPassword", "newPassword", "newPassword", "newPassword"]);
+}
+
+#[tokio::test]
+async fn what_is_not_json_is_never_422() {
+    let door = Door::new();
+    let ann = door.person("ann", "").await;
+    for (method, path) in [
+        (Method::POST, "/auth/register"),
+        (Method::POST, "/auth/login"),
+        (Method::POST, "/auth/password"),
+        (Method::DELETE, "/users/me"),
+        (Method::PATCH, "/users/me"),
+    ] {
+        for bad in [
+            "{}x",
+            "[[[[",
+            "{\"email\":\"a@b.cc\"} x",
+            "{\"email\":1",
+            "[1,]",
+            "{\"handle\":1,}",
+            "",
+        ] {
+            let body = Some(("application/json", bad.to_owned()));
+            let answer = door.send(method.clone(), path, Some(&ann.access), body).await;
+            assert_eq!(answer.problem(), (400, "malformed_request"), "{path} {bad}");
+        }
+    }
+    assert_eq!(door.get(&ann, "/users/me").await.status, 200);
+}
+
+#[tokio::test]
+async fn addresses_are_one_whatever_their_case() {
+    let door = Door::new();
+    let body = json!({"email": "Straße@x.org", "password": PASSWORD});
+    let answer = door.post("/auth/register", body).await;
+    assert_eq!(answer.body["user"]["email"], "straße@x.org", "as it was given");
+    assert_eq!(door.login("STRASSE@X.ORG", PASSWORD).await.status, 200);
+    let body = json!({"email": "STRASSE@x.org", "password": "other-horse-1"});
+    assert_eq!(door.post("/auth/register", body).await.problem(), (409, "email_taken"));
+    door.assert_sound();
 }
 
 #[tokio::test]
@@ -298,11 +373,14 @@ async fn logging_out_ends_one_session_or_all() {
     let bob = door.person("bob", "").await;
     let logout = |person, body| door.call(Method::POST, "/auth/logout", Some(person), body);
     let answer = logout(&bob, json!({"refreshToken": sessions[0].refresh})).await;
-    assert_eq!(answer.status, 204);
+    assert_eq!(answer.problem(), (403, "forbidden"));
+    assert_eq!(logout(&bob, json!({"refreshToken": "nonsense"})).await.status, 204);
     assert_eq!(door.get(&sessions[0], "/users/me").await.status, 200);
     let own = json!({"refreshToken": sessions[0].refresh, "everywhere": false});
     assert_eq!(logout(&sessions[0], own).await.status, 204);
     assert_eq!(door.get(&sessions[0], "/users/me").await.status, 401);
+    let ended = logout(&bob, json!({"refreshToken": sessions[0].refresh})).await;
+    assert_eq!(ended.status, 204, "it is nobody's any more");
     assert_eq!(door.get(&sessions[1], "/users/me").await.status, 200);
     let all = json!({"refreshToken": sessions[1].refresh, "everywhere": true});
     assert_eq!(logout(&sessions[1], all).await.status, 204);
