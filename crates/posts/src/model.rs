@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kernel::{Code, PostId, Problem, Time};
+use kernel::{Code, FieldError, PostId, Problem, Time};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
@@ -75,7 +75,8 @@ impl Receipt {
             return Ok(self.post);
         }
         let detail = "Use a new Idempotency-Key for another post.";
-        Err(Problem::new(Code::IdempotencyMismatch, detail))
+        let error = FieldError::new("Idempotency-Key", "It was used for another post.");
+        Err(Problem { errors: vec![error], ..Problem::new(Code::IdempotencyMismatch, detail) })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an edge is and how it changes.
 
-use kernel::{Code, Problem, Time, UserId};
+use kernel::{Code, FieldError, Problem, Time, UserId};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
@@ -42,7 +42,8 @@ pub(crate) fn made_at(at: Ulid) -> Time {
 pub(crate) fn check_follow(follower: UserId, followee: UserId) -> Result<(), Problem> {
     if follower == followee {
         let detail = "Your own posts are in your timeline already.";
-        return Err(Problem::new(Code::SelfFollow, detail));
+        let errors = vec![FieldError::new("userId", "Somebody else's id.")];
+        return Err(Problem { errors, ..Problem::new(Code::SelfFollow, detail) });
     }
     Ok(())
 }

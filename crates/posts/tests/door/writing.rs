@@ -130,6 +130,7 @@ async fn the_same_key_and_body_answer_the_first_post() {
     assert_eq!(again.headers["location"], first.headers["location"]);
     let mismatch = world.write_once(user, "b", Some("k")).await;
     assert_eq!((mismatch.status, mismatch.code()), (422, "idempotency_mismatch"));
+    assert_eq!(mismatch.problem.unwrap().errors[0].field, "Idempotency-Key");
     // Keys belong to their user and live a day.
     let others = world.write_once(other, "b", Some("k")).await;
     assert_eq!(others.status, 201);

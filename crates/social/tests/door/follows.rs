@@ -47,6 +47,7 @@ async fn what_cannot_be_followed() {
     let a = world.user();
     let itself = world.follow(a, a, true).await;
     assert_eq!((itself.status, itself.code()), (422, "self_follow"));
+    assert_eq!(itself.problem.unwrap().errors[0].field, "userId");
     let never = world.follow(a, a, false).await;
     assert_eq!((never.status, never.body), (200, json!({ "following": false })));
     let unknown = world.user();

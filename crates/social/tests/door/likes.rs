@@ -97,6 +97,9 @@ async fn likes_of_many_posts_at_once() {
         { "postId": a.to_string(), "likeCount": 2, "liked": true },
     ] });
     assert_eq!(answer.body, expected);
+    let missing = world.get(user, "/likes").await.problem.unwrap();
+    assert_eq!((missing.code.status(), missing.errors[0].field.as_str()), (422, "postIds"));
+    assert_eq!(missing.errors[0].message, "This parameter is required.");
     assert_eq!(world.get(user, "/likes?postIds=").await.body, json!({ "items": [] }));
     assert_eq!(world.get(user, "/likes").await.status, 422);
     let many = vec![a.to_string(); 101].join(",");
