@@ -154,10 +154,10 @@ mod tests {
     }
 
     fn problem(body: impl AsRef<[u8]>) -> (u16, String) {
-        told(parse_json::<Body>(body.as_ref()).unwrap_err())
+        told(&parse_json::<Body>(body.as_ref()).unwrap_err())
     }
 
-    fn told(problem: Problem) -> (u16, String) {
+    fn told(problem: &Problem) -> (u16, String) {
         (problem.code.status(), problem.errors.first().map_or(String::new(), |e| e.field.clone()))
     }
 
@@ -195,7 +195,7 @@ mod tests {
         }
         assert_eq!(problem(&closed), (422, "text".into()));
         let map = parse_json::<serde_json::Map<String, serde_json::Value>>(closed.as_bytes());
-        assert_eq!(told(map.unwrap_err()), (400, String::new()), "too deep to be kept");
+        assert_eq!(told(&map.unwrap_err()), (400, String::new()), "too deep to be kept");
     }
 
     #[test]
