@@ -5,7 +5,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::table::{Item, Items, Query, Table};
 use crate::{Code, Problem};
 
 /// Entries on a page: 1 to 100.
@@ -121,63 +120,6 @@ pub struct Page<T> {
     pub next_cursor: Option<String>,
     /// Leads to newer entries, also those still to come; never null on a page with entries.
     pub prev_cursor: Option<String>,
-}
-
-/// A list kept as one partition whose sort keys ascend with age from oldest to newest.
-pub struct List<'a> {
-    /// The name its cursors are bound to.
-    pub name: &'a str,
-    /// Where its rows are.
-    pub partition: String,
-}
-
-impl List<'_> {
-    /// Reads one page of rows, going on from `cursor`.
-    pub async fn read(
-        &self,
-        table: &dyn Table,
-        limit: Limit,
-        cursor: Option<&str>,
-    ) -> Result<Page<Item>, Problem> {
-        let cursor = cursor.map(|text| Cursor::parse(self.name, text)).transpose()?;
-        // One row more than asked for tells whether there is another page.
-        let query = Query::all(self.partition.as_str(), limit.get() + 1);
-        let (query, newer) = match &cursor {
-            None => (query.descending(), false),
-            Some(Cursor { direction: Direction::Older, at }) => {
-                (query.descending().below(at.as_str()), false)
-            }
-            Some(Cursor { direction: Direction::Newer, at }) => (query.above(at.as_str()), true),
-        };
-        let Items { items, .. } = table.query(query).await?;
-        Ok(self.page(items, limit, newer.then_some(cursor).flatten()))
-    }
-
-    /// Cuts the row too many off and turns rows into a page; `newer` is the cursor that led there
-    /// when the rows ascend.
-    fn page(&self, mut items: Vec<Item>, limit: Limit, newer: Option<Cursor>) -> Page<Item> {
-        let more = items.len() > limit.get();
-        items.truncate(limit.get());
-        if newer.is_some() {
-            items.reverse();
-        }
-        let older_exist = more || newer.is_some();
-        let next_cursor = match (items.last(), &newer) {
-            (Some(last), _) if older_exist => Some(Cursor::older(last.key.sort.as_str())),
-            // Nothing newer: what is older begins with the entry at the cursor itself.
-            (None, Some(cursor)) => Some(Cursor::older(format!("{}\u{10FFFF}", cursor.at))),
-            _ => None,
-        };
-        let prev_cursor = match items.first() {
-            Some(first) => Some(Cursor::newer(first.key.sort.as_str())),
-            None => newer,
-        };
-        Page {
-            next_cursor: next_cursor.map(|cursor| cursor.render(self.name)),
-            prev_cursor: prev_cursor.map(|cursor| cursor.render(self.name)),
-            items,
-        }
-    }
 }
 
 impl<T> Page<T> {
