@@ -114,7 +114,7 @@ pub(crate) async fn socket(
         return Err(Problem::new(Code::ForbiddenOrigin, detail));
     }
     match upgrade {
-        Ok(upgrade) => timeline.open(upgrade, principal).await,
+        Ok(upgrade) => timeline.open(upgrade, principal, token).await,
         Err(rejection) => {
             let problem = Problem::new(Code::UpgradeRequired, "Open this address as a WebSocket.");
             let header = [(UPGRADE, HeaderValue::from_static("websocket"))];

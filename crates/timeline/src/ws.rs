@@ -48,6 +48,8 @@ struct Session {
     socket: WebSocket,
     mailbox: Mailbox,
     viewer: UserId,
+    /// Asked about at every heartbeat: its session may end before it expires.
+    token: Box<str>,
     /// What arrived later comes live; what arrived by then only comes when asked for.
     joined: u64,
     expires: Instant,
@@ -63,6 +65,7 @@ impl Timeline {
         self: &Arc<Self>,
         upgrade: WebSocketUpgrade,
         principal: Arc<Principal>,
+        token: &str,
     ) -> Result<Response, Problem> {
         if self.closing.is_cancelled() {
             let stopping = "This server is stopping. Connect again.";
@@ -82,11 +85,12 @@ impl Timeline {
         let left = principal.expires_at.since(self.parts.clock.now());
         // Counted from before the upgrade, so that no socket is missed at shutdown.
         let counted = self.open.token();
+        let token = Box::from(token);
         Ok(upgrade.on_upgrade(move |socket| {
             // Boxed: the upgrade's task keeps room for the future twice.
             Box::pin(async move {
-                let session =
-                    Session::new(timeline, socket, mailbox, principal.user_id, joined, left);
+                let viewer = principal.user_id;
+                let session = Session::new(timeline, socket, mailbox, viewer, token, joined, left);
                 session.serve().await;
                 drop(counted);
             })
@@ -100,6 +104,7 @@ impl Session {
         socket: WebSocket,
         mailbox: Mailbox,
         viewer: UserId,
+        token: Box<str>,
         joined: u64,
         left: Duration,
     ) -> Self {
@@ -116,6 +121,7 @@ impl Session {
             socket,
             mailbox,
             viewer,
+            token,
         }
     }
 
@@ -167,6 +173,11 @@ impl Session {
             return Err(End::Close(CloseCode::Idle));
         }
         self.ping = now + self.timeline.config.heartbeat;
+        // Signed out elsewhere, or the password was changed. Doubt is no reason to close.
+        let verified = self.timeline.parts.identity.verify(&self.token).await;
+        if verified.is_err_and(|problem| problem.code == Code::Unauthenticated) {
+            return Err(End::Close(CloseCode::TokenExpired));
+        }
         self.write(Message::Ping(Bytes::new())).await
     }
 

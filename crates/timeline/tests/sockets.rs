@@ -314,6 +314,19 @@ async fn an_expired_token_closes_with_4401() {
 }
 
 #[tokio::test]
+async fn an_ended_session_closes_with_4401() {
+    let config = Config { heartbeat: Duration::from_millis(50), ..Config::default() };
+    let world = World::new(config);
+    let address = listen(&world).await;
+    let user = world.user();
+    let (mut ended, mut other) =
+        (Client::open(address, user).await, Client::open(address, world.user()).await);
+    world.tickets.ended.lock().unwrap().insert(ticket(user));
+    assert_eq!(ended.closed().await, 4401);
+    assert_eq!(other.until_pong().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
 async fn a_silent_peer_closes_with_4408_and_one_that_pongs_does_not() {
     let config = Config { idle: Duration::from_millis(400), ..Config::default() };
     let world = World::new(Config { heartbeat: Duration::from_secs(9), ..config.clone() });

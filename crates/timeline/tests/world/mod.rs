@@ -38,6 +38,8 @@ pub(crate) struct Others {
     pub(crate) likes: BTreeSet<(PostId, UserId)>,
     /// Calls by name, to see what caches spare.
     pub(crate) calls: HashMap<&'static str, usize>,
+    /// Whether the next call for like counts fails.
+    pub(crate) counts_fail_once: bool,
     versions: HashMap<(UserId, UserId), u64>,
 }
 
@@ -96,7 +98,10 @@ impl Peers for MapPeers {
 
     async fn like_counts(&self, posts: &[PostId]) -> Result<Vec<u64>, Problem> {
         assert!(!posts.is_empty() && posts.len() <= 100);
-        let others = self.call("like_counts");
+        let mut others = self.call("like_counts");
+        if std::mem::take(&mut others.counts_fail_once) {
+            return Err(TableError::Throttled.into());
+        }
         let count = |id| others.likes.iter().filter(|(post, _)| post == id).count() as u64;
         Ok(posts.iter().map(count).collect())
     }
@@ -131,7 +136,11 @@ impl Peers for MapPeers {
 }
 
 /// Tokens are `good:<user id>:<milliseconds it is good for>`.
-struct Tickets(Arc<TestClock>);
+pub(crate) struct Tickets {
+    clock: Arc<TestClock>,
+    /// Those whose session has ended.
+    pub(crate) ended: Mutex<BTreeSet<String>>,
+}
 
 fn no() -> Problem {
     Problem::unauthenticated("not a ticket")
@@ -140,11 +149,14 @@ fn no() -> Problem {
 #[async_trait]
 impl Identity for Tickets {
     async fn verify(&self, token: &str) -> Result<Arc<Principal>, Problem> {
+        if self.ended.lock().unwrap().contains(token) {
+            return Err(no());
+        }
         let rest = token.strip_prefix("good:").ok_or_else(no)?;
         let (user, millis) = rest.split_once(':').ok_or_else(no)?;
         let good_for = Duration::from_millis(millis.parse().map_err(|_| no())?);
         let user_id = user.parse().map_err(|_| no())?;
-        let expires_at = self.0.now() + good_for;
+        let expires_at = self.clock.now() + good_for;
         Ok(Arc::new(Principal { user_id, session: "s".into(), expires_at }))
     }
 
@@ -210,6 +222,7 @@ pub(crate) struct World {
     pub(crate) others: Arc<MapPeers>,
     pub(crate) waiting: Arc<Waiting>,
     pub(crate) hub: Arc<Hub>,
+    pub(crate) tickets: Arc<Tickets>,
     pub(crate) table: Arc<dyn Table>,
     pub(crate) timeline: Arc<Timeline>,
     pub(crate) app: Router,
@@ -234,11 +247,19 @@ impl Snapshot for Now {
 impl World {
     /// A world on the real table.
     pub(crate) fn new(config: Config) -> Self {
+        Self::around(config, |table| table)
+    }
+
+    /// A world on what `wrap` makes of the real table.
+    pub(crate) fn around(
+        config: Config,
+        wrap: impl FnOnce(Arc<dyn Table>) -> Arc<dyn Table>,
+    ) -> Self {
         let clock = TestClock::new();
         let dir = tempfile::tempdir().unwrap();
         let options = Options { memtable_bytes: 1024 * 1024, ..Options::default() };
         let store = Arc::new(Store::open(dir.path(), options, clock.clone()).unwrap());
-        let table = store.clone();
+        let table = wrap(store.clone());
         let snapshot = move || -> Box<dyn Snapshot> { Box::new(store.snapshot().unwrap()) };
         Self::on(config, clock, table, Box::new(snapshot), Some(dir))
     }
@@ -264,6 +285,7 @@ impl World {
         let ids = SeededIds::new(clock.clone(), 1);
         let (others, waiting) = (Arc::<MapPeers>::default(), Arc::<Waiting>::default());
         let hub = Hub::new(HubLimits::default());
+        let tickets = Arc::new(Tickets { clock: clock.clone(), ended: Mutex::default() });
         let parts = Parts {
             table: table.clone(),
             bus: waiting.clone(),
@@ -271,7 +293,7 @@ impl World {
             sockets: hub.clone(),
             connections: hub.clone(),
             peers: others.clone(),
-            identity: Arc::new(Tickets(clock.clone())),
+            identity: tickets.clone(),
             clock: clock.clone(),
             ids: ids.clone(),
         };
@@ -284,6 +306,7 @@ impl World {
             others,
             waiting,
             hub,
+            tickets,
             table,
             timeline,
             app,
@@ -349,6 +372,22 @@ impl World {
         let failed = subscription.handler.handle(batch).await;
         assert!(failed.is_empty(), "{failed:?}");
         true
+    }
+
+    /// Delivers what waits in one queue, once, in the order in which it was said.
+    pub(crate) async fn deliver_all_of(&self, queue: &str) {
+        let subscription = self.subscriptions.iter().find(|s| s.queue == queue).unwrap();
+        let mut batch: Vec<Delivery> = Vec::new();
+        self.waiting.0.lock().unwrap().retain(|(name, message)| {
+            let taken = *name == queue;
+            if taken && batch.iter().all(|delivery| delivery.message != *message) {
+                let id = batch.len().to_string();
+                batch.push(Delivery { id, receives: 1, message: message.clone() });
+            }
+            !taken
+        });
+        let failed = subscription.handler.handle(batch).await;
+        assert!(failed.is_empty(), "{failed:?}");
     }
 
     /// Delivers until nothing waits.
