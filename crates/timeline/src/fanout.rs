@@ -27,6 +27,8 @@ struct Job<'a> {
     delivery: &'a Delivery,
     post: &'a Post,
     after: Option<UserId>,
+    /// Whether an earlier try may have written rows and not told of them.
+    again: bool,
 }
 
 /// What one job writes, and to whom it is told.
@@ -48,7 +50,8 @@ fn jobs(batch: &[Delivery]) -> Vec<Job<'_>> {
     let mut seen: HashSet<(PostId, Option<UserId>)> = HashSet::new();
     let all = batch.iter().filter_map(|delivery| match &delivery.message.event.data {
         EventData::PostCreated(post) => {
-            Some(Job { delivery, post, after: goes_on_after(&delivery.message) })
+            let (after, again) = (goes_on_after(&delivery.message), delivery.receives > 1);
+            Some(Job { delivery, post, after, again })
         }
         _ => None,
     });
@@ -77,14 +80,15 @@ impl Timeline {
     /// Fans a batch of posts out.
     pub(crate) async fn fan_out(&self, batch: Vec<Delivery>) -> Vec<Failed> {
         let mut failed = Vec::new();
-        for turn in turns(jobs(&batch), self.config.fanout_posts.max(1)) {
+        for mut turn in turns(jobs(&batch), self.config.fanout_posts.max(1)) {
             let Err(problem) = self.fan_out_turn(&turn).await else { continue };
             if let [job] = &turn[..] {
                 failed.push(Failed { id: job.delivery.id.clone(), problem });
                 continue;
             }
             // One may be at fault for all: each gets a turn of its own.
-            for job in turn.chunks(1) {
+            for job in turn.chunks_mut(1) {
+                job[0].again = true;
                 if let Err(problem) = self.fan_out_turn(job).await {
                     failed.push(Failed { id: job[0].delivery.id.clone(), problem });
                 }
@@ -153,16 +157,22 @@ impl Timeline {
             users.iter().map(|user| store::feed_key(*user, post_id)).collect()
         };
         // A row that is there keeps its arrival, so that nobody is given the post again.
-        let there = store::present(table, &keys).await?;
-        let again = job.delivery.receives > 1;
+        let there = store::get_all(table, &keys).await?;
         let told = if big {
-            if again || !there[0] { users.clone() } else { Vec::new() }
+            if job.again || there[0].is_none() { users.clone() } else { Vec::new() }
         } else {
-            let fresh = users.iter().zip(&there).filter(|(_, there)| again || !**there);
-            fresh.map(|(user, _)| *user).collect()
+            let mut told = Vec::with_capacity(users.len());
+            for (user, item) in users.iter().zip(&there) {
+                // A back-fill that was faster has told nobody.
+                let row = item.as_ref().map(store::row).transpose()?;
+                if job.again || row.is_none_or(|row| row.arrival == 0 && !row.gone) {
+                    told.push(*user);
+                }
+            }
+            told
         };
-        let mut there = there.into_iter();
-        keys.retain(|_| !there.next().unwrap_or(false));
+        let mut there = there.iter();
+        keys.retain(|_| there.next().is_some_and(Option::is_none));
         let body = json(&RowBody { author_id, arrival, gone: false });
         let put = |key| Scatter::Put { key, body: body.clone(), expires_at: None };
         let writes: Vec<Scatter> = keys.into_iter().map(put).collect();

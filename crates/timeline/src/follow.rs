@@ -83,18 +83,17 @@ impl Timeline {
         let table = &*self.parts.table;
         let wanted = self.config.backfill_posts;
         let mut posts = self.parts.peers.newest_posts(author, None, wanted + 1).await?;
-        if posts.len() > wanted {
-            posts.truncate(wanted);
-            if let Some(oldest) = posts.last() {
-                store::raise_mark(table, user, oldest.post_id).await?;
-            }
-        }
+        let more = posts.len() > wanted;
+        posts.truncate(wanted);
         for post in &posts {
             self.objects.keep_post(post);
         }
         let posts: Vec<PostId> = posts.iter().map(|post| post.post_id).collect();
         let turn = self.turns.take().await?;
         if store::followed(table, user, &[author]).await?.contains(&author) {
+            if let Some(oldest) = posts.last().filter(|_| more) {
+                store::raise_mark(table, user, *oldest).await?;
+            }
             self.put_old(&turn, user, author, &posts).await?;
         }
         self.parts.feed.forget(&[user]).await

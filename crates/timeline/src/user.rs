@@ -23,8 +23,9 @@ impl Timeline {
             table.scatter(vec![Scatter::Put { key, body: json(&now), expires_at }]).await?;
             self.objects.author_left(user);
             self.parts.sockets.close(user, CloseCode::TokenExpired).await?;
-            self.drop_own(user).await?;
+            // The edges before the feed: a turn that still finds one is over when the feed goes.
             while retry(|| self.drop_following(user)).await? {}
+            self.drop_own(user).await?;
         }
         let page = Query::all(user.prefixed("follower#"), EDGES);
         let found = table.query(page).await?;
