@@ -10,6 +10,7 @@ use std::collections::{HashMap, HashSet};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use kernel::feed::FeedEntry;
 use kernel::{Post, PostId, Problem, UserId};
+use tokio::task::consume_budget;
 
 use crate::Timeline;
 use crate::model::{Place, Row};
@@ -18,12 +19,20 @@ use crate::store::{self, Scan};
 
 /// Posts that one call of the post service answers.
 const POSTS_MAX: usize = 100;
-
+/// Posts of one author asked for first in a span, which mostly holds none.
+const FIRST_POSTS: usize = 10;
+/// Posts held at once on the way to newer ones; a span with more is made smaller.
+const SPAN_POSTS_MAX: usize = 300;
 /// The first span of time looked at upwards; it grows until enough is found.
 const FIRST_SPAN_MS: u64 = 60_000;
 
 fn entry(post: &Post) -> FeedEntry {
     FeedEntry { post_id: post.post_id, author_id: post.author_id, arrival: 0 }
+}
+
+fn newest_first(posts: &mut Vec<Post>, wanted: usize) {
+    posts.sort_by_key(|post| Reverse(post.post_id));
+    posts.truncate(wanted);
 }
 
 impl Timeline {
@@ -33,23 +42,6 @@ impl Timeline {
         authors.retain(|author| *author != viewer);
         authors.push(viewer);
         Ok(authors)
-    }
-
-    /// Each author's newest posts below `before`, as `each` reads them.
-    async fn ask<'a, F>(
-        &'a self,
-        authors: Vec<UserId>,
-        each: impl Fn(UserId) -> F + 'a,
-    ) -> Result<Vec<Vec<Post>>, Problem>
-    where
-        F: Future<Output = Result<Vec<Post>, Problem>> + 'a,
-    {
-        let answers = stream::iter(authors).map(each).buffer_unordered(self.config.pull_width);
-        let lists: Vec<Vec<Post>> = answers.try_collect().await?;
-        for post in lists.iter().flatten() {
-            self.objects.keep_post(post);
-        }
-        Ok(lists)
     }
 
     /// The newest entries below `before`; what has a row that arrived after `seen` is left out, for
@@ -64,13 +56,24 @@ impl Timeline {
         let authors = self.sources(viewer).await?;
         let ask = wanted.clamp(1, POSTS_MAX);
         let peers = &*self.parts.peers;
-        let each = |author| peers.newest_posts(author, Some(before), ask);
-        let lists = self.ask(authors, each).await?;
-        let all_short = lists.iter().all(|posts| posts.len() < ask);
-        let mut entries: Vec<_> = lists.iter().flatten().map(entry).collect();
-        entries.sort_by_key(|entry| Reverse(entry.post_id));
-        let exhausted = all_short && entries.len() <= ask;
-        entries.truncate(ask);
+        let each = async |author| {
+            // However many are followed, others get their turn in between.
+            consume_budget().await;
+            peers.newest_posts(author, Some(before), ask).await
+        };
+        let width = self.config.pull_width;
+        let mut lists = stream::iter(authors).map(each).buffer_unordered(width);
+        let (mut posts, mut exhausted) = (Vec::new(), true);
+        while let Some(list) = lists.try_next().await? {
+            exhausted &= list.len() < ask;
+            posts.extend(list);
+            exhausted &= posts.len() <= ask;
+            if posts.len() > SPAN_POSTS_MAX {
+                newest_first(&mut posts, ask);
+            }
+        }
+        newest_first(&mut posts, ask);
+        let mut entries = self.entries(&posts);
         let below = entries.last().map(|entry| entry.post_id).or(Some(before));
         let late = self.arrived_after(viewer, &entries, seen).await?;
         entries.retain(|entry| !late.contains(&entry.post_id));
@@ -100,8 +103,17 @@ impl Timeline {
         Ok(late.map(|(post, _)| post).collect())
     }
 
+    /// The entries of posts, which are kept: they are about to be shown.
+    fn entries(&self, posts: &[Post]) -> Vec<FeedEntry> {
+        for post in posts {
+            self.objects.keep_post(post);
+        }
+        posts.iter().map(entry).collect()
+    }
+
     /// The oldest `wanted` entries above `from` and below `floor`. Authors can only be asked from
-    /// the newest down, so spans of time are looked at that grow until one holds enough.
+    /// the newest down, so spans of time are looked at, one above the other: a span grows while
+    /// there is little in it, and shrinks when there is more than a reader could want.
     pub(crate) async fn pull_newer(
         &self,
         viewer: UserId,
@@ -117,42 +129,76 @@ impl Timeline {
             .map(|row: &Row| row.post_id)
             .collect();
         let authors = self.sources(viewer).await?;
-        let mut span_ms = FIRST_SPAN_MS;
+        let (mut found, mut start) = (Vec::new(), from.post);
+        let (mut span_ms, mut growth) = (FIRST_SPAN_MS, 4);
         loop {
-            let end_ms = from.post.0.timestamp_ms().saturating_add(span_ms);
+            let end_ms = start.0.timestamp_ms().saturating_add(span_ms);
             let whole = end_ms >= floor.0.timestamp_ms();
             let end = if whole { floor } else { PostId(ulid::Ulid::from_parts(end_ms, 0)) };
-            let each = |author| self.between(author, from.post, end);
-            let lists = self.ask(authors.clone(), each).await?;
-            let mut entries: Vec<_> = lists.iter().flatten().map(entry).collect();
-            entries.retain(|entry| !late.contains(&entry.post_id));
-            if whole || entries.len() >= wanted {
-                entries.sort_by_key(|entry| entry.post_id);
-                entries.truncate(wanted);
-                return Ok(entries);
+            let Some(posts) = self.between(&authors, start, end, span_ms > 1).await? else {
+                // What is too much lies just ahead: no growing until it is reached.
+                (span_ms, growth) = ((span_ms / 4).max(1), 1);
+                continue;
+            };
+            if !posts.is_empty() {
+                growth = 4;
             }
-            span_ms = span_ms.saturating_mul(4);
+            found.extend(posts.into_iter().filter(|post| !late.contains(&post.post_id)));
+            if whole || found.len() >= wanted {
+                found.sort_by_key(|post| post.post_id);
+                found.truncate(wanted);
+                return Ok(self.entries(&found));
+            }
+            // The span that follows holds its own end.
+            start = PostId(ulid::Ulid(end.0.0 - 1));
+            span_ms = span_ms.saturating_mul(growth);
         }
     }
 
-    /// An author's posts above `from` and below `end`.
+    /// The authors' posts above `start` and below `end`; none when there are too many of them and
+    /// `divisible` says that a smaller span may be tried.
     async fn between(
         &self,
+        authors: &[UserId],
+        start: PostId,
+        end: PostId,
+        divisible: bool,
+    ) -> Result<Option<Vec<Post>>, Problem> {
+        let each = |author: &UserId| self.between_of(*author, start, end, divisible);
+        let width = self.config.pull_width;
+        let mut lists = stream::iter(authors).map(each).buffer_unordered(width);
+        let mut posts = Vec::new();
+        while let Some(list) = lists.try_next().await? {
+            posts.extend(list);
+            if divisible && posts.len() > SPAN_POSTS_MAX {
+                return Ok(None);
+            }
+        }
+        Ok(Some(posts))
+    }
+
+    /// One author's posts above `start` and below `end`. Where `divisible`, it stops as soon as
+    /// there are more than a span may hold.
+    async fn between_of(
+        &self,
         author: UserId,
-        from: PostId,
+        start: PostId,
         mut end: PostId,
+        divisible: bool,
     ) -> Result<Vec<Post>, Problem> {
-        let mut between = Vec::new();
+        let (mut between, mut ask) = (Vec::new(), FIRST_POSTS);
         loop {
-            let posts = self.parts.peers.newest_posts(author, Some(end), POSTS_MAX).await?;
-            let last = posts.len() < POSTS_MAX || posts.iter().any(|post| post.post_id <= from);
+            consume_budget().await;
+            let posts = self.parts.peers.newest_posts(author, Some(end), ask).await?;
+            let last = posts.len() < ask || posts.iter().any(|post| post.post_id <= start);
             if let Some(oldest) = posts.last() {
                 end = oldest.post_id;
             }
-            between.extend(posts.into_iter().filter(|post| post.post_id > from));
-            if last {
+            between.extend(posts.into_iter().filter(|post| post.post_id > start));
+            if last || (divisible && between.len() > SPAN_POSTS_MAX) {
                 return Ok(between);
             }
+            ask = POSTS_MAX;
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kernel::sockets::{Connections, Mailbox};
 use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write};
-use kernel::PostId;
+use kernel::{Post, PostId};
 use serde_json::Value;
 use timeline::Config;
 use tokio::sync::Semaphore;
@@ -111,4 +111,26 @@ async fn a_post_that_a_back_fill_found_first_is_told_once() {
     world.deliver_all_of("timeline-fanout").await;
     assert_eq!(told(&mut mailbox).await, [post]);
     assert_eq!(world.ids(reader).await, [post]);
+}
+
+#[tokio::test]
+async fn a_page_below_the_watermark_reads_no_more_than_it_may_show() {
+    let world = World::new(Config::default());
+    let (author, reader) = (world.user(), world.user());
+    let posts: Vec<Post> = (0..30_000).map(|_| world.write(author)).collect();
+    world.follow(reader, author);
+    world.settle().await;
+    // From the far end of time, as a client may make it up, and from the oldest post.
+    let (nothing, old) = (PostId(ulid::Ulid(0)), posts[2000].post_id);
+    for (from, expected, most) in [(nothing, 0..5, 200), (old, 2001..2006, 40)] {
+        let cursor = kernel::Cursor::newer(format!("{from}0")).render("timeline");
+        let before = world.calls("newest_posts");
+        let (page, _) = world.read(reader, &format!("?limit=5&cursor={cursor}")).await;
+        let mut found = world::ids(&page);
+        found.reverse();
+        let expected: Vec<_> = posts[expected].iter().map(|post| post.post_id).collect();
+        assert_eq!(found, expected);
+        let calls = world.calls("newest_posts") - before;
+        assert!(calls < most, "{calls} calls");
+    }
 }
