@@ -275,7 +275,11 @@ async fn change_password(
     Json(body): Json<PasswordChange>,
 ) -> Result<StatusCode, Problem> {
     let (current, new) = model::password_change(body.current_password, body.new_password)?;
-    users.identity.change_password(&caller, &current, &new).await?;
+    // A task of its own: a client that goes away must not stop it between the new password and the
+    // end of the sessions that the old one may have opened for somebody else.
+    let changing =
+        tokio::spawn(async move { users.identity.change_password(&caller, &current, &new).await });
+    changing.await.map_err(Problem::internal)??;
     Ok(StatusCode::NO_CONTENT)
 }
 

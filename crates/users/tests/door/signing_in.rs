@@ -393,6 +393,24 @@ async fn logging_out_ends_one_session_or_all() {
 }
 
 #[tokio::test]
+async fn a_new_password_does_not_wait_for_its_client() {
+    let door = Door::new();
+    let ann = door.person("ann", "").await;
+    let other = Person::of(&door.login("ann@example.org", PASSWORD).await);
+    let body = json!({"currentPassword": PASSWORD, "newPassword": "other-horse-2"});
+    let change = door.call(Method::POST, "/auth/password", Some(&ann), body);
+    // The client is gone while the password is still being compared.
+    assert!(tokio::time::timeout(Duration::ZERO, change).await.is_err());
+    let ended = async {
+        while door.identity.verify(&other.access).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), ended).await.expect("the other session ends");
+    assert_eq!(door.login("ann@example.org", "other-horse-2").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_new_password_ends_the_other_sessions() {
     let door = Door::new();
     let ann = door.person("ann", "").await;
