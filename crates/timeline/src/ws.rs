@@ -25,6 +25,8 @@ use crate::turn::arrival_at;
 const PROTOCOL: &str = "mini-sns.v1";
 const READ_BUFFER_BYTES: usize = 4 * 1024;
 const WRITE_BUFFER_BYTES: usize = 4 * 1024;
+/// A resume reads a whole feed, so of a second's messages only so many may be one.
+const RESUMES_PER_SEC: u32 = 10;
 /// One frame at a time waits here: the largest is two JSON objects of bounded text.
 const WRITE_BUFFER_BYTES_MAX: usize = 1024 * 1024;
 /// A peer that sends more at once is not one of ours.
@@ -238,6 +240,7 @@ impl Session {
         match serde_json::from_str(text) {
             Ok(FromPeer::Ping) => self.send(live::PONG).await,
             Ok(FromPeer::Resume { cursor }) => {
+                self.messages += self.timeline.config.messages_per_sec / RESUMES_PER_SEC;
                 // Boxed: seldom used, and larger than all the rest.
                 match Box::pin(self.gap(&cursor)).await {
                     Ok(sent) => sent,

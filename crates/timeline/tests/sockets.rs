@@ -353,6 +353,13 @@ async fn too_many_messages_close_with_4429() {
         client.say(json!({"type": "ping"})).await;
     }
     assert_eq!(client.closed().await, 4429);
+    // A resume costs as much as many pings.
+    let mut client = Client::open(listen(&world).await, world.user()).await;
+    let cursor = client.hello["cursor"].clone();
+    for _ in 0..11 {
+        client.say(json!({"type": "resume", "cursor": cursor})).await;
+    }
+    assert_eq!(client.closed().await, 4429);
 }
 
 #[tokio::test]
