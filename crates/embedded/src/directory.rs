@@ -30,8 +30,10 @@ pub(crate) const TABLE: Kind = Kind { words: "mini-sns table ", engine: "engine"
 /// The queues of the bus.
 pub(crate) const BUS: Kind = Kind { words: "mini-sns bus ", engine: "queues" };
 
-/// The file that the engine writes last when it makes a database.
+/// The file that the engine writes last when it makes a database, and what it begins with; one
+/// byte for the version follows. It is synced before anything else is written.
 const ENGINE_MARKER: &str = "version";
+const ENGINE_MARKER_START: &[u8] = b"FJL";
 /// The engine's list of keyspaces, and our one keyspace.
 const ENGINE_DIRECTORIES: usize = 2;
 
@@ -96,7 +98,7 @@ impl Directory {
         let lock = lock(path)?;
         let engine = path.join(kind.engine);
         keep::settle_leftovers(&engine).map_err(failed("putting back the engine's files"))?;
-        let engine_made = exists(&engine.join(ENGINE_MARKER))?;
+        let engine_made = is_made(&engine).map_err(failed("reading the engine's version"))?;
         if format.is_none() && engine_made {
             return Err(damaged(path, "its FORMAT file is missing"));
         }
@@ -218,6 +220,18 @@ pub fn was_written(dir: &Path) -> bool {
 
 pub(crate) fn damaged(path: &Path, what: impl Into<String>) -> OpenError {
     OpenError::Damaged { dir: path.to_owned(), what: what.into() }
+}
+
+/// Whether the engine's first start came to its end. A marker that was begun is none yet: the
+/// engine writes it piece by piece.
+fn is_made(engine: &Path) -> io::Result<bool> {
+    match std::fs::read(engine.join(ENGINE_MARKER)) {
+        Ok(marker) => {
+            Ok(marker.starts_with(ENGINE_MARKER_START) && marker.len() > ENGINE_MARKER_START.len())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn exists(path: &Path) -> Result<bool, OpenError> {

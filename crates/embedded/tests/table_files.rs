@@ -275,12 +275,23 @@ async fn a_missing_file_is_damage_and_never_a_new_store() {
 
 #[tokio::test]
 async fn a_first_start_that_was_cut_short_is_begun_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let engine = dir.path().join("user/engine");
-    std::fs::create_dir_all(&engine).unwrap();
-    std::fs::write(engine.join("0.jnl"), b"").unwrap();
-    let store = open(&dir).unwrap();
-    put(&store, "works").await;
+    // Without the engine's marker, and with as much of it as a kill leaves.
+    for marker in [None, Some(""), Some("FJL")] {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = dir.path().join("user/engine");
+        std::fs::create_dir_all(&engine).unwrap();
+        std::fs::write(engine.join("0.jnl"), b"").unwrap();
+        if let Some(marker) = marker {
+            drop(open(&dir).unwrap());
+            std::fs::remove_dir_all(engine.join("keyspaces")).unwrap();
+            std::fs::write(engine.join("version"), marker).unwrap();
+        }
+        let store = open(&dir).unwrap();
+        put(&store, "works").await;
+        drop(store);
+        std::fs::write(engine.join("version"), "FJL").unwrap();
+        damaged(&dir);
+    }
 }
 
 #[tokio::test]
