@@ -133,26 +133,35 @@ async fn killed_again_and_again_it_loses_nothing_it_answered() {
     assert!(answered.written.len() > 2000);
 }
 
-#[tokio::test]
-async fn a_failed_engine_is_opened_again_without_losing_anything() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open(dir.path());
-    let mut outbox = store.outbox().unwrap();
-    let write = |n: usize| vec![Write::put(Key::new("p", format!("{n:06}")), "x".repeat(4096))];
-    store.commit(write(0)).await.unwrap();
-
-    // Without its directory the engine cannot flush; that stops it, as a failing disk would.
-    let (here, away) = (dir.path().join("engine/keyspaces"), dir.path().join("away"));
-    std::fs::rename(&here, &away).unwrap();
-    let (mut done, mut refusal) = (1, None);
+/// Writes rows of 4 KiB until the engine refuses; gives how many were answered.
+async fn write_until_refused(store: &Store) -> usize {
+    let (mut done, mut refusal) = (0, None);
     while refusal.is_none() && done < 20_000 {
-        match store.commit(write(done)).await {
+        match store.commit(row(done)).await {
             Ok(()) => done += 1,
             Err(error) => refusal = Some(error),
         }
     }
     assert!(matches!(refusal, Some(TableError::Unavailable(_))), "{refusal:?} after {done}");
-    let refusal = store.commit(write(done)).await;
+    done
+}
+
+fn row(n: usize) -> Vec<Write> {
+    vec![Write::put(Key::new("p", format!("{n:06}")), "x".repeat(4096))]
+}
+
+#[tokio::test]
+async fn a_failed_engine_is_opened_again_without_losing_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let mut outbox = store.outbox().unwrap();
+    store.commit(row(0)).await.unwrap();
+
+    // Without its directory the engine cannot flush; that stops it, as a failing disk would.
+    let (here, away) = (dir.path().join("engine/keyspaces"), dir.path().join("away"));
+    std::fs::rename(&here, &away).unwrap();
+    let done = write_until_refused(&store).await;
+    let refusal = store.commit(row(done)).await;
     assert!(matches!(refusal, Err(TableError::Unavailable(_))), "{refusal:?}");
     assert!(matches!(store.get(&[Key::new("p", "1")]).await, Err(TableError::Unavailable(_))));
 
@@ -164,4 +173,43 @@ async fn a_failed_engine_is_opened_again_without_losing_anything() {
         assert!(found.is_some(), "answered write {n} of {done} is lost");
     }
     assert_eq!(store.query(Query::all("p", 1).descending()).await.unwrap().items.len(), 1);
+}
+
+/// A named pipe in place of the file that the engine reads first: opening waits there, as long as
+/// the test likes. What is written to the pipe is what the engine reads.
+fn stop_at(file: &Path) -> Vec<u8> {
+    let content = std::fs::read(file).unwrap();
+    std::fs::remove_file(file).unwrap();
+    assert!(Command::new("mkfifo").arg(file).status().unwrap().success());
+    content
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_never_wait_for_an_engine_that_is_being_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(dir.path()));
+    let (here, away) = (dir.path().join("engine/keyspaces"), dir.path().join("away"));
+    std::fs::rename(&here, &away).unwrap();
+    let done = write_until_refused(&store).await;
+    std::fs::rename(&away, &here).unwrap();
+    let gate = dir.path().join("engine/version");
+    let content = stop_at(&gate);
+    let writing = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { store.commit(row(done)).await }
+    });
+    // Opening a pipe for writing waits for the reader, which is the engine in the midst of opening.
+    let open = move || std::fs::OpenOptions::new().write(true).open(gate).unwrap();
+    let mut gate = tokio::task::spawn_blocking(open).await.unwrap();
+    let reading = tokio::spawn({
+        let store = Arc::clone(&store);
+        async move { (store.get(&[Key::new("p", "1")]).await, store.query(Query::all("p", 1)).await) }
+    });
+    let read = tokio::time::timeout(std::time::Duration::from_secs(10), reading).await;
+    std::io::Write::write_all(&mut gate, &content).unwrap();
+    drop(gate);
+    let (got, found) = read.expect("the readers do not wait").unwrap();
+    assert!(matches!(got, Err(TableError::Unavailable(_))), "{got:?}");
+    assert!(matches!(found, Err(TableError::Unavailable(_))), "{found:?}");
+    writing.await.unwrap().unwrap();
 }

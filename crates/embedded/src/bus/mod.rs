@@ -119,13 +119,14 @@ impl Shared {
     }
 
     /// Closes the engine and opens it again; answers the tallies found and the last batch's number.
+    /// Meanwhile readers are refused: the async workers must not wait at the lock for the disk.
     fn reopen(&self) -> Result<(Vec<Tally>, u64), OpenError> {
-        let mut slot = self.store.write().unwrap_or_else(PoisonError::into_inner);
-        *slot = None;
+        let failed = self.store.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(failed);
         let (store, position) = Store::open(&self.directory, self.options.cache_bytes)?;
         let names = self.queues.iter().map(|queue| queue.name);
         let tallies = tallies(&store, &self.directory.path, names)?;
-        *slot = Some(store);
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = Some(store);
         Ok((tallies, position))
     }
 

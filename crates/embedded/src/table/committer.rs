@@ -162,17 +162,23 @@ impl Committer {
         engine::unavailable(error)
     }
 
+    /// Closing and opening take as long as the disk does, so readers are refused meanwhile: they
+    /// run on the async workers, and must not wait at the lock.
     fn reopen(&mut self) -> Result<Engine, TableError> {
         let mut slot = self.shared.engine.write().unwrap_or_else(PoisonError::into_inner);
-        *slot = None;
+        let failed = slot.take();
         // No reader is inside, so no guard of the cache is out.
         self.shared.cache.clear();
+        drop(slot);
+        drop(failed);
         let opened = Engine::open(&self.shared.directory, &self.shared.options);
         let (engine, position) =
             opened.map_err(|error| TableError::Unavailable(error.to_string()))?;
         self.position = position;
         self.sweep = Sweep::default();
+        let mut slot = self.shared.engine.write().unwrap_or_else(PoisonError::into_inner);
         *slot = Some(engine.clone());
+        drop(slot);
         if let Some(sender) = self.shared.outbox.get() {
             // The batch that failed may have reached the disk all the same.
             sender.miss();
