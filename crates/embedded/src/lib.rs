@@ -10,6 +10,7 @@ pub mod identity;
 mod keep;
 pub mod limiter;
 mod opening;
+mod pace;
 pub mod relay;
 pub mod sockets;
 pub mod table;

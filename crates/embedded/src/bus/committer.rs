@@ -16,6 +16,7 @@ use super::queue::State;
 use super::store::{
     DeadRow, Kind, POSITION_KEY, Store, Tally, Tries, dead_row, json, key, tally_key,
 };
+use crate::pace;
 
 /// Jobs in one batch, at most.
 const GROUP_JOBS_MAX: usize = 1_000;
@@ -386,6 +387,7 @@ fn write(store: &Store, writes: Vec<(Vec<u8>, Option<Slice>)>, synced: bool) -> 
         // This also notices an engine that failed in the background.
         return store.db.persist(mode).map_err(|error| error.to_string());
     }
+    pace::keep(&store.db, &store.rows).map_err(|error| error.to_string())?;
     let mut batch = store.db.batch().durability(Some(mode));
     for (key, value) in writes {
         match value {

@@ -10,7 +10,7 @@ use fjall::{Database, Iter, Keyspace, KeyspaceCreateOptions, PersistMode, Readab
 use kernel::table::{Key, Order, Query, TableError};
 
 use crate::directory::{Directory, OpenError};
-use crate::opening;
+use crate::{opening, pace};
 
 use super::Options;
 use super::codec::{self, Row};
@@ -75,7 +75,8 @@ impl Engine {
 
     pub(super) fn batch(&self, rows: usize, mode: PersistMode) -> Batch {
         let batch = fjall::OwnedWriteBatch::with_capacity(self.db.clone(), rows);
-        Batch { batch: batch.durability(Some(mode)), items: self.items.clone() }
+        let (db, items) = (self.db.clone(), self.items.clone());
+        Batch { batch: batch.durability(Some(mode)), db, items }
     }
 
     /// Bytes in memory that the engine still has to write to its tables.
@@ -92,6 +93,7 @@ impl Engine {
 /// Writes that happen together.
 pub(super) struct Batch {
     batch: fjall::OwnedWriteBatch,
+    db: Database,
     items: Keyspace,
 }
 
@@ -105,6 +107,7 @@ impl Batch {
     }
 
     pub(super) fn commit(self) -> fjall::Result<()> {
+        pace::keep(&self.db, &self.items)?;
         self.batch.commit()
     }
 }
