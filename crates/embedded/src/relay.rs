@@ -68,12 +68,17 @@ impl Work {
             // All in the stream is in the table too; draining first saves publishing it twice.
             self.stream.drain();
             self.relay.forget(std::mem::take(&mut self.done)).await?;
-            self.relay.sweep().await?;
+            for error in self.relay.sweep().await? {
+                tracing::error!(%error, "a row of the outbox cannot be published");
+            }
             self.sweep_due = false;
             return Ok(Next::GoOn);
         }
+        if self.done.len() >= DONE_MAX {
+            self.relay.forget(std::mem::take(&mut self.done)).await?;
+        }
         let told = tokio::select! {
-            told = self.stream.next(EVENTS_MAX), if self.done.len() < DONE_MAX => told,
+            told = self.stream.next(EVENTS_MAX) => told,
             () = tokio::time::sleep(DONE_WAIT), if !self.done.is_empty() => {
                 self.relay.forget(std::mem::take(&mut self.done)).await?;
                 return Ok(Next::GoOn);

@@ -197,6 +197,26 @@ async fn refused_events_are_offered_again() {
     task.await.unwrap();
 }
 
+#[tokio::test]
+async fn a_row_that_cannot_be_read_stops_no_other() {
+    let room = Room::new();
+    let row = |shard: u128| Write::put(Key::new(format!("outbox#{shard:02}"), "0"), "not an event");
+    room.store.commit((0..outbox::SHARDS).map(row).collect()).await.unwrap();
+    let before = room.tell(40).await;
+    let bus = Arc::new(Recorder::default());
+    let cancel = CancellationToken::new();
+    let relay = Relay::new(room.store.clone(), bus.clone());
+    let task = tokio::spawn(relay::run(relay, room.store.outbox().unwrap(), cancel.clone()));
+    bus.has(&before).await;
+    let after = room.tell(40).await;
+    bus.has(&after).await;
+    cancel.cancel();
+    task.await.unwrap();
+    let left = Relay::new(room.store.clone(), bus.clone()).sweep().await.unwrap();
+    assert_eq!(left.len(), 16, "{left:?}");
+    assert_eq!(room.rows().await, 16, "they stay to be looked at");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_overflow_loses_no_event() {
     let room = Room::new();

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::bus::Bus;
-use crate::table::{Item, Key, Query, Scatter, Table, TableError, Write};
+use crate::table::{Key, Query, Scatter, Table, TableError, Write};
 use crate::{Event, Problem};
 
 /// Rows are spread over this many partitions, so that none is hot.
@@ -80,24 +80,37 @@ impl Relay {
         Ok(())
     }
 
-    /// Publishes every row that is there: after a start, and whenever rows may have been missed.
-    pub async fn sweep(&self) -> Result<usize, Problem> {
-        let mut swept = 0;
+    /// Publishes every row that is there: after a start, and whenever rows may have been missed. A
+    /// row that cannot be read, or that the bus refuses for itself, stays and stops no other; the
+    /// former are answered.
+    pub async fn sweep(&self) -> Result<Vec<TableError>, Problem> {
+        let (mut unreadable, mut refused) = (Vec::new(), None);
         for shard in 0..SHARDS {
             let mut query = Query::all(partition(shard), SWEEP_ITEMS);
             loop {
                 let found = self.table.query(query.clone()).await?;
-                let events =
-                    found.items.iter().map(Item::json).collect::<Result<Vec<_>, TableError>>()?;
+                let mut events: Vec<Event> = Vec::with_capacity(found.items.len());
+                for item in &found.items {
+                    match item.json() {
+                        Ok(event) => events.push(event),
+                        Err(error) => unreadable.push(error),
+                    }
+                }
                 let mut done = Vec::with_capacity(events.len());
                 let published = self.publish(&events, &mut done).await;
+                let taken = done.len();
                 self.forget(done).await?;
-                published?;
-                swept += events.len();
+                if let Err(problem) = published {
+                    if taken == 0 && events.len() > 1 {
+                        // It is the bus, not the events.
+                        return Err(problem);
+                    }
+                    refused = Some(problem);
+                }
                 let Some(next) = found.next else { break };
                 query = query.above(next);
             }
         }
-        Ok(swept)
+        refused.map_or(Ok(unreadable), Err)
     }
 }
