@@ -45,7 +45,8 @@ pub(crate) fn changed(user: UserId) -> Write {
     Write::add(changes_key(user), 1)
 }
 
-fn changes_key(user: UserId) -> Key {
+/// Where the changes of a user's likes are counted.
+pub(crate) fn changes_key(user: UserId) -> Key {
     Key::new(user.prefixed("like-changes#"), "")
 }
 

@@ -151,6 +151,7 @@ pub(crate) async fn undo_of_user(social: &Social, user: UserId) -> Result<bool, 
     let page = social.table.query(Query::all(of_user(user), UNDO_EDGES)).await?.items;
     let posts = page.iter().map(row_id).collect::<Result<Vec<PostId>, _>>()?;
     if posts.is_empty() {
+        social.table.commit(vec![Write::delete(viewer::changes_key(user))]).await?;
         return Ok(true);
     }
     let keys: Vec<Key> = posts.iter().map(|post| edge_key(user, *post)).collect();
