@@ -84,6 +84,13 @@ pub enum Condition {
     Version(u64),
 }
 
+impl Condition {
+    /// The item is as it was read: there in the same version, or not there.
+    pub fn unchanged(item: Option<&Item>) -> Self {
+        item.map_or(Self::Absent, |item| Self::Version(item.version))
+    }
+}
+
 /// One write of a commit.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Write {

@@ -138,7 +138,7 @@ async fn attempt(posts: &Posts, new: &Attempted<'_>) -> Result<Written, Attempt>
     let shard = model::shard(id, shards);
     let public = public_partition(day, shard);
     let mut writes = vec![
-        Write::put_json(state_key, &state).when(unchanged(state_item.as_ref())),
+        Write::put_json(state_key, &state).when(Condition::unchanged(state_item.as_ref())),
         Write::put(post_key(id), new.body.clone()),
         Write::put_json(author_key(author, id), &shard),
         Write::put(Key::new(public, id.text()), Bytes::new()),
@@ -163,14 +163,11 @@ fn replayed(post: &Post, id: PostId) -> Written {
     Written { id, body: table::json(&post) }
 }
 
-fn unchanged(item: Option<&Item>) -> Condition {
-    item.map_or(Condition::Absent, |item| Condition::Version(item.version))
-}
-
 /// The write that lists `day` with `shards`, unless `item` already does with as many.
 fn day_write(day: u64, shards: u32, item: Option<&Item>) -> Result<Option<Write>, TableError> {
     let listed = item.map(Item::json::<u32>).transpose()?.unwrap_or(0);
-    let write = Write::put_json(Key::new(DAYS, day_sort(day)), &shards).when(unchanged(item));
+    let write =
+        Write::put_json(Key::new(DAYS, day_sort(day)), &shards).when(Condition::unchanged(item));
     Ok((listed < shards).then_some(write))
 }
 

@@ -6,7 +6,7 @@ pub(crate) mod likes;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use kernel::table::{Condition, Item, Key, TableError, Write};
+use kernel::table::{Item, Key, TableError, Write};
 use kernel::{PostId, Problem, UserId};
 
 use crate::Social;
@@ -50,11 +50,6 @@ pub(crate) fn held_id<T: FromStr>(row: &Item) -> Result<T, TableError> {
 
 fn edge_of(item: Option<&Item>) -> Result<Option<Edge>, TableError> {
     item.map(Item::json).transpose()
-}
-
-/// The condition that an item is as it was read.
-fn unchanged(item: Option<&Item>) -> Condition {
-    item.map_or(Condition::Absent, |item| Condition::Version(item.version))
 }
 
 /// Whether a piece of a deletion is the last. A lost race is no failure: the next look finds what

@@ -1,7 +1,7 @@
 //! Follows: the projection of who follows whom, and what a follow brings into a feed or takes out.
 
 use kernel::event::Follow;
-use kernel::table::{Attempt, Condition, Item, Scatter, Write, retry};
+use kernel::table::{Attempt, Condition, Scatter, Write, retry};
 use kernel::{PostId, Problem, UserId};
 
 use crate::model::{Edge, Row};
@@ -24,11 +24,6 @@ pub(crate) fn edge_writes(
         put(store::follower_key(author, follower)).when(condition),
         put(store::following_key(follower, author)),
     ]
-}
-
-/// The condition that an item has not changed since it was read.
-pub(crate) fn unchanged(item: Option<&Item>) -> Condition {
-    item.map_or(Condition::Absent, |item| Condition::Version(item.version))
 }
 
 impl Timeline {
@@ -66,7 +61,7 @@ impl Timeline {
             return Ok(before == edge);
         }
         let off_until = self.parts.clock.now() + self.config.tombstones;
-        let condition = unchanged(items[0].as_ref());
+        let condition = Condition::unchanged(items[0].as_ref());
         let mut writes = edge_writes((follower, author), edge, condition, off_until).to_vec();
         writes.extend(left.map(|key| Write::check(key, Condition::Absent)));
         let delta = i64::from(edge.on) - i64::from(before.is_some_and(|before| before.on));

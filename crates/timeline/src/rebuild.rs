@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use kernel::table::{Attempt, Scatter, Write, get_one, retry};
+use kernel::table::{Attempt, Condition, Scatter, Write, get_one, retry};
 use kernel::{PostId, Problem, UserId};
 
-use crate::follow::{edge_writes, unchanged};
+use crate::follow::edge_writes;
 use crate::model::Edge;
 use crate::{Timeline, store};
 
@@ -64,7 +64,7 @@ impl Timeline {
         let version = before.map_or(0, |before| before.version);
         let off_until = self.parts.clock.now() + self.config.tombstones;
         let edge = Edge { version, on };
-        let condition = unchanged(item.as_ref());
+        let condition = Condition::unchanged(item.as_ref());
         let mut writes = edge_writes((user, author), edge, condition, off_until).to_vec();
         let delta = i64::from(on) - i64::from(before.is_some_and(|before| before.on));
         if delta != 0 {

@@ -138,7 +138,7 @@ pub(crate) async fn raise_mark(
 ) -> Result<(), Problem> {
     retry(|| async {
         let item = get_one(table, mark_key(user)).await?;
-        let condition = item.as_ref().map_or(Condition::Absent, |i| Condition::Version(i.version));
+        let condition = Condition::unchanged(item.as_ref());
         let before = item.map(|item| item.json::<PostId>()).transpose()?;
         if before.is_none_or(|before| before < post) {
             let write = Write::put_json(mark_key(user), &post).when(condition);

@@ -7,7 +7,7 @@ use kernel::table::{self, Attempt, Condition, Item, Key, Query, Table, Write};
 use kernel::{EventData, Problem, UserId, outbox};
 use ulid::Ulid;
 
-use super::{edge_of, piece_done, row_id, unchanged, user_gone, user_key};
+use super::{edge_of, piece_done, row_id, user_gone, user_key};
 use crate::Social;
 use crate::model::{self, Edge};
 
@@ -127,7 +127,7 @@ async fn change(
     }
     let Some(edge) = turn(edge_of(item.as_ref())?) else { return Ok(()) };
     let delta = if edge.on { 1 } else { -1 };
-    let mut writes = vec![Write::put_json(key, &edge).when(unchanged(item.as_ref()))];
+    let mut writes = vec![Write::put_json(key, &edge).when(Condition::unchanged(item.as_ref()))];
     writes.extend(rows(follower, followee, &edge));
     writes.push(Write::add(user_key(follower, FOLLOWING), delta));
     writes.push(Write::add(user_key(followee, FOLLOWERS), delta));
@@ -233,7 +233,9 @@ pub(crate) async fn undo_followers(social: &Social, user: UserId) -> Result<bool
     for (follower, item) in page.into_iter().zip(&items) {
         // Undone between the two reads: the next look finds it gone from the list.
         let Some(edge) = Edge::undone(edge_of(item.as_ref())?) else { return Ok(false) };
-        writes.push(Write::delete(edge_key(follower, user)).when(unchanged(item.as_ref())));
+        writes.push(
+            Write::delete(edge_key(follower, user)).when(Condition::unchanged(item.as_ref())),
+        );
         writes.extend(rows(follower, user, &edge));
         writes.push(Write::add(user_key(follower, FOLLOWING), -1));
         writes.push(told(social, follower, user, &edge));

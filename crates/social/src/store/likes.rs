@@ -6,7 +6,7 @@ use kernel::table::{self, Attempt, Condition, Item, Key, Query, Table, TableErro
 use kernel::{EventData, PostId, Problem, UserId, outbox};
 use ulid::Ulid;
 
-use super::{edge_of, piece_done, post_gone, post_key, row_id, unchanged, user_gone};
+use super::{edge_of, piece_done, post_gone, post_key, row_id, user_gone};
 use crate::model::{self, Edge};
 use crate::{Social, viewer};
 
@@ -94,7 +94,7 @@ async fn change(
         return Err(Problem::not_found("post").into());
     }
     let Some(edge) = turn(edge_of(item.as_ref())?) else { return Ok(()) };
-    let mut writes = vec![Write::put_json(key, &edge).when(unchanged(item.as_ref()))];
+    let mut writes = vec![Write::put_json(key, &edge).when(Condition::unchanged(item.as_ref()))];
     writes.extend(rows(user, post, &edge));
     writes.push(Write::add(post_key(post, LIKES), if edge.on { 1 } else { -1 }));
     writes.push(viewer::changed(user));
@@ -160,7 +160,7 @@ pub(crate) async fn undo_of_user(social: &Social, user: UserId) -> Result<bool, 
     for (post, item) in posts.into_iter().zip(&items) {
         // Undone between the two reads: the next look finds it gone from the list.
         let Some(edge) = Edge::undone(edge_of(item.as_ref())?) else { return Ok(false) };
-        writes.push(Write::delete(edge_key(user, post)).when(unchanged(item.as_ref())));
+        writes.push(Write::delete(edge_key(user, post)).when(Condition::unchanged(item.as_ref())));
         writes.extend(rows(user, post, &edge));
         writes.push(Write::add(post_key(post, LIKES), -1));
         writes.push(told(social, user, post, &edge));
