@@ -4,6 +4,8 @@
 #![expect(dead_code, reason = "each test file uses its part of the world")]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+mod tickets;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -19,13 +21,13 @@ use embedded::table::{Options, Store};
 use kernel::audit::{Finding, Snapshot};
 use kernel::bus::{Bus, BusError, Delivery, Message, Subscription};
 use kernel::event::{DeletedPost, DeletedUser, Follow};
-use kernel::identity::{Identity, Revoke, Tokens};
 use kernel::peers::{Followers, Peers};
 use kernel::table::{Item, Table, TableError};
 use kernel::{
     Clock, Event, EventData, Ids, Post, PostId, Principal, Problem, Profile, Time, UserId,
 };
 use serde_json::Value;
+use tickets::Tickets;
 use timeline::{Config, Parts, Timeline};
 use tower::ServiceExt;
 
@@ -135,63 +137,6 @@ impl Peers for MapPeers {
     }
 }
 
-/// Tokens are `good:<user id>:<milliseconds it is good for>`.
-pub(crate) struct Tickets {
-    clock: Arc<TestClock>,
-    /// Those whose session has ended.
-    pub(crate) ended: Mutex<BTreeSet<String>>,
-}
-
-fn no() -> Problem {
-    Problem::unauthenticated("not a ticket")
-}
-
-#[async_trait]
-impl Identity for Tickets {
-    async fn verify(&self, token: &str) -> Result<Arc<Principal>, Problem> {
-        if self.ended.lock().unwrap().contains(token) {
-            return Err(no());
-        }
-        let rest = token.strip_prefix("good:").ok_or_else(no)?;
-        let (user, millis) = rest.split_once(':').ok_or_else(no)?;
-        let good_for = Duration::from_millis(millis.parse().map_err(|_| no())?);
-        let user_id = user.parse().map_err(|_| no())?;
-        let expires_at = self.clock.now() + good_for;
-        Ok(Arc::new(Principal { user_id, session: "s".into(), expires_at }))
-    }
-
-    async fn create(&self, _: UserId, _: &str, _: &str) -> Result<(), Problem> {
-        Err(no())
-    }
-    async fn sign_in(&self, _: &str, _: &str) -> Result<Tokens, Problem> {
-        Err(no())
-    }
-    async fn refresh(&self, _: &str) -> Result<Tokens, Problem> {
-        Err(no())
-    }
-    async fn revoke(&self, _: UserId, _: Revoke<'_>) -> Result<(), Problem> {
-        Err(no())
-    }
-    async fn change_password(&self, _: &Principal, _: &str, _: &str) -> Result<(), Problem> {
-        Err(no())
-    }
-    async fn check_password(&self, _: UserId, _: &str) -> Result<(), Problem> {
-        Err(no())
-    }
-    async fn delete(&self, _: UserId) -> Result<(), Problem> {
-        Err(no())
-    }
-    async fn email(&self, _: UserId) -> Result<Option<String>, Problem> {
-        Err(no())
-    }
-    async fn key_set(&self) -> Result<Value, Problem> {
-        Err(no())
-    }
-    fn issuer(&self) -> &str {
-        "tickets"
-    }
-}
-
 /// Waiting messages by queue. Everything is waiting twice.
 #[derive(Default)]
 pub(crate) struct Waiting(Mutex<Vec<(&'static str, Message)>>);
@@ -285,7 +230,7 @@ impl World {
         let ids = SeededIds::new(clock.clone(), 1);
         let (others, waiting) = (Arc::<MapPeers>::default(), Arc::<Waiting>::default());
         let hub = Hub::new(HubLimits::default());
-        let tickets = Arc::new(Tickets { clock: clock.clone(), ended: Mutex::default() });
+        let tickets = Tickets::new(clock.clone());
         let parts = Parts {
             table: table.clone(),
             bus: waiting.clone(),
