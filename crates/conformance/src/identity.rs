@@ -63,6 +63,19 @@ impl Stage {
         assert_eq!(code(refreshed), Code::InvalidRefreshToken);
     }
 
+    /// So many sign-ins at the same moment; how many were answered with `code`, or were good.
+    async fn burst(&self, tries: usize, password: &'static str, code: Option<Code>) -> usize {
+        let one = || {
+            let identity = Arc::clone(&self.identity);
+            tokio::spawn(async move { identity.sign_in(EMAIL, password).await.err() })
+        };
+        let mut counted = 0;
+        for one in (0..tries).map(|_| one()).collect::<Vec<_>>() {
+            counted += usize::from(one.await.unwrap().map(|problem| problem.code) == code);
+        }
+        counted
+    }
+
     async fn fail(&self, email: &str) -> Problem {
         self.identity.sign_in(email, WRONG).await.err().expect("a wrong password is refused")
     }
@@ -234,17 +247,7 @@ pub async fn locks_grow(stage: Stage) {
 /// Attempts at the same moment count as attempts one after another do.
 pub async fn a_burst_cannot_pass_the_limit(stage: Stage) {
     stage.ann().await;
-    let tries: Vec<_> = (0..30)
-        .map(|_| {
-            let identity = Arc::clone(&stage.identity);
-            tokio::spawn(async move { code(identity.sign_in(EMAIL, WRONG).await) })
-        })
-        .collect();
-    let mut looked_at = 0;
-    for one in tries {
-        looked_at += usize::from(one.await.unwrap() == Code::BadCredentials);
-    }
-    assert_eq!(looked_at, 10);
+    assert_eq!(stage.burst(30, WRONG, Some(Code::BadCredentials)).await, 10);
 }
 
 /// Failures spread thin and a success between them lock nobody out.
@@ -435,34 +438,22 @@ pub async fn all_sessions_can_be_ended(stage: Stage) {
 pub async fn foreign_refresh_tokens_revoke_nothing(stage: Stage) {
     let (user, used) = stage.signed_in().await;
     let tokens = stage.identity.refresh(&used.refresh_token).await.unwrap();
-    let stranger = stage.user(2);
-    let revoke = |token: String| {
-        let identity = Arc::clone(&stage.identity);
-        async move { identity.revoke(stranger, Revoke::Session(&token)).await }
-    };
-    assert_eq!(code(revoke(tokens.refresh_token.clone()).await), Code::Forbidden);
+    let good = Revoke::Session(&tokens.refresh_token);
+    assert_eq!(code(stage.identity.revoke(stage.user(2), good).await), Code::Forbidden);
     let forged = format!("{}AAAA", &tokens.refresh_token[..tokens.refresh_token.len() - 4]);
-    for token in ["".into(), "nonsense".into(), used.refresh_token, forged] {
-        revoke(token).await.unwrap();
+    for token in ["", "nonsense", &used.refresh_token, &forged] {
+        stage.identity.revoke(stage.user(2), Revoke::Session(token)).await.unwrap();
     }
     stage.assert_good(&tokens).await;
-    let next = stage.identity.refresh(&tokens.refresh_token).await.unwrap();
-    stage.identity.revoke(user, Revoke::Session(&next.refresh_token)).await.unwrap();
-    revoke(next.refresh_token).await.unwrap();
+    stage.identity.revoke(user, good).await.unwrap();
+    stage.identity.revoke(stage.user(2), good).await.unwrap();
+    stage.assert_ended(&tokens).await;
 }
 
 /// Who signs in on many devices at once gets in on all: a burst that the edge lets through waits.
 pub async fn a_burst_of_right_passwords_gets_in(stage: Stage) {
     stage.ann().await;
-    let tries: Vec<_> = (0..40)
-        .map(|_| {
-            let identity = Arc::clone(&stage.identity);
-            tokio::spawn(async move { identity.sign_in(EMAIL, PASSWORD).await.map(|_| ()) })
-        })
-        .collect();
-    for one in tries {
-        one.await.unwrap().unwrap();
-    }
+    assert_eq!(stage.burst(40, PASSWORD, None).await, 40);
 }
 
 /// A new password takes the old one's place and ends the other sessions.

@@ -57,8 +57,9 @@ pub trait Identity: Send + Sync {
     /// The next pair of tokens; 401 `invalid_refresh_token`. A token used twice ends its session.
     async fn refresh(&self, refresh_token: &str) -> Result<Tokens, Problem>;
 
-    /// Ends sessions of `user`. A refresh token that is good but somebody else's is 403 `forbidden`;
-    /// one that is good for nothing ends nothing and is no error, so that this is repeatable.
+    /// Ends sessions of `user`. A refresh token that is good but somebody else's is 403
+    /// `forbidden`; one that is good for nothing ends nothing and is no error, so that this is
+    /// repeatable.
     async fn revoke(&self, user: UserId, which: Revoke<'_>) -> Result<(), Problem>;
 
     /// Sets another password and ends every session but the principal's own; 401
