@@ -2,8 +2,8 @@
 //!
 //! - `MANIFEST` is written last by the first start: from then on every part must be there. It names
 //!   this data by an id, and holds the issuer that the keys belong to.
-//! - `user`, `post`, `social`, `timeline` and `bus` each say in `PART` which part of which data they
-//!   are.
+//! - `user`, `post`, `social`, `timeline` and `bus` each say in `PART` which part of which data
+//!   they are.
 //! - `keys` holds `signing.json` and `issuer`.
 
 use std::fs::{self, File};

@@ -203,7 +203,10 @@ async fn readers_never_wait_for_an_engine_that_is_being_opened() {
     let mut gate = tokio::task::spawn_blocking(open).await.unwrap();
     let reading = tokio::spawn({
         let store = Arc::clone(&store);
-        async move { (store.get(&[Key::new("p", "1")]).await, store.query(Query::all("p", 1)).await) }
+        async move {
+            let item = store.get(&[Key::new("p", "1")]).await;
+            (item, store.query(Query::all("p", 1)).await)
+        }
     });
     let read = tokio::time::timeout(std::time::Duration::from_secs(10), reading).await;
     std::io::Write::write_all(&mut gate, &content).unwrap();

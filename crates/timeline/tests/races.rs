@@ -34,7 +34,10 @@ impl Table for Held {
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), TableError> {
-        let takes_edges = |write: &Write| matches!(write, Write::Delete { key, .. } if key.partition.starts_with("following#"));
+        let takes_edges = |write: &Write| match write {
+            Write::Delete { key, .. } => key.partition.starts_with("following#"),
+            _ => false,
+        };
         if writes.iter().any(takes_edges) && !self.going_on.is_closed() {
             self.reached.add_permits(1);
             let _ = self.going_on.acquire().await;
