@@ -97,7 +97,7 @@ fn with_part(token: &str, index: usize, value: &Value) -> String {
 }
 
 /// Makes a test of every case of the suite from an async function that gives a
-/// [`Stage`](crate::identity::Stage).
+/// [`Stage`].
 #[macro_export]
 macro_rules! identity_suite {
     ($stage:path) => {

@@ -22,7 +22,7 @@
 //!
 //! # Arrival
 //!
-//! Every row carries the number of the [turn](turn) in which it arrived, growing in the order in
+//! Every row carries the number of the turn in which it arrived, growing in the order in
 //! which rows became visible and frames were sent. Cursors carry it, so that a reader who comes
 //! back is given what arrived since, also where fan-out finished out of the order of ids.
 //! Zero stands for what was there from the start: a back-fill or a pull.

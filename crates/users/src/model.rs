@@ -92,7 +92,7 @@ fn noting<T>(errors: &mut Vec<FieldError>, result: Result<T, FieldError>) -> Opt
 }
 
 /// An address as it is kept and shown; it is compared without the differences that
-/// [`kernel::fold`] leaves out.
+/// [`kernel::fold()`] leaves out.
 pub(crate) fn kept_email(text: &str) -> String {
     text.trim().nfc().collect::<String>().to_lowercase()
 }

@@ -8,8 +8,8 @@
 //! | `identity#session#<userId>` | session | digests of a family's secrets; expires |
 //! | `identity#attempts#<digest>` | | failed sign-ins of an address; expires |
 //!
-//! Addresses are compared folded ([`kernel::fold`]) and kept as they were given. Neither passwords
-//! nor tokens are kept, and no type that holds one is `Debug`.
+//! Addresses are compared folded ([`kernel::fold()`]) and kept as they were given. Neither
+//! passwords nor tokens are kept, and no type that holds one is `Debug`.
 
 mod access;
 mod attempts;
