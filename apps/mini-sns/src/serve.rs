@@ -23,6 +23,8 @@ use crate::{admin, demo, logging, metering, openapi, output};
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Time that the background tasks have to finish after the listeners are closed.
 const BACKGROUND_WAIT: Duration = Duration::from_secs(2);
+/// Time that closing the databases has after everything else.
+const CLOSING_WAIT: Duration = Duration::from_millis(500);
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
@@ -60,6 +62,7 @@ pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
 
     stop.wait().await;
     tracing::info!("stopping");
+    end_for_sure(settings.shutdown_timeout.0 + CLOSING_WAIT);
     let end = tokio::time::timeout(settings.shutdown_timeout.0, async {
         for handle in &handles {
             handle.graceful_shutdown(Some(settings.shutdown_timeout.0));
@@ -79,6 +82,16 @@ pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
         tracing::warn!("not everything was finished in time");
     }
     Ok(())
+}
+
+/// Ends the process after `wait`, whatever hangs: a disk that does not answer, or a thread that
+/// never comes back. What was answered is on disk already; the rest was promised to nobody.
+fn end_for_sure(wait: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(wait);
+        tracing::error!("something does not end; the next start goes on from what is on disk");
+        std::process::exit(1);
+    });
 }
 
 /// The API with the edge around it.

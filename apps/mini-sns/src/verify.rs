@@ -2,6 +2,7 @@
 //! is derived is rebuilt.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use comfy_table::Table;
@@ -9,6 +10,7 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use kernel::audit::Finding;
 use kernel::table::TableError;
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::data::Data;
@@ -31,6 +33,8 @@ pub(crate) struct VerifyArgs {
     json: bool,
 }
 
+/// How long events of the last run may wait without any getting through, as on a full disk.
+const SETTLE_WAIT: Duration = Duration::from_secs(15);
 /// Findings that are printed one by one; the rest are counted.
 const SHOWN_MAX: usize = 100;
 
@@ -66,8 +70,18 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<(), Failure> {
 async fn settle(world: &World) -> Result<(), Failure> {
     let cancel = CancellationToken::new();
     let mut tasks = world.start(&cancel);
-    while world.outbox_rows().await.map_err(Failure::failed)? > 0 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    let (mut left, mut since) = (usize::MAX, Instant::now());
+    loop {
+        let rows = world.outbox_rows().await.map_err(Failure::failed)?;
+        if rows == 0 {
+            break;
+        }
+        if rows < left {
+            (left, since) = (rows, Instant::now());
+        } else if since.elapsed() > SETTLE_WAIT {
+            return Err(Failure::failed(format!("{rows} events do not get to the bus")));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     world.bus.idle().await;
     cancel.cancel();

@@ -37,6 +37,8 @@ pub struct Config {
     pub like_counts_max: usize,
     /// How long a like count is good.
     pub like_count_kept: Duration,
+    /// How long a new socket's live frames wait for a resume that is to go before them.
+    pub resume_grace: Duration,
     /// Origins of web pages, beside our own, that may open a socket: `https://example.com`.
     pub origins: Vec<String>,
     /// Between two protocol pings.
@@ -70,6 +72,7 @@ impl Default for Config {
             author_kept: Duration::from_mins(1),
             like_counts_max: 100_000,
             like_count_kept: Duration::from_secs(2),
+            resume_grace: Duration::from_millis(250),
             origins: Vec::new(),
             heartbeat: Duration::from_secs(30),
             idle: Duration::from_mins(10),

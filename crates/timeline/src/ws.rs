@@ -2,7 +2,9 @@
 //!
 //! The task enters the hub before it says from where on it will tell everything live, so that
 //! nothing falls between a page (or a resume) and the first frame: what had arrived by the hello's
-//! cursor is left to resume, what arrives later comes live, and no frame is in both.
+//! cursor is left to resume, what arrives later comes live, and no frame is in both. Live frames
+//! wait for the peer's first message, or for a moment, so that a resume goes before them: a peer
+//! that keeps the cursor of each frame never steps over a gap that it has not been given.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use bytes::Bytes;
+use futures_util::FutureExt;
 
 use kernel::sockets::{CloseCode, Mailbox};
 use kernel::{Code, Limit, Principal, Problem, UserId};
@@ -50,10 +53,13 @@ struct Session {
     socket: WebSocket,
     mailbox: Mailbox,
     viewer: UserId,
-    /// Asked about at every heartbeat: its session may end before it expires.
+    /// Asked about before every frame: its session may end before it expires.
     token: Box<str>,
     /// What arrived later comes live; what arrived by then only comes when asked for.
     joined: u64,
+    /// From when on live frames go out; at once when the peer's first message has been answered.
+    live_at: Instant,
+    live: bool,
     expires: Instant,
     heard: Instant,
     ping: Instant,
@@ -114,6 +120,8 @@ impl Session {
         let far = now + Duration::from_hours(24 * 365);
         Self {
             joined,
+            live_at: now + timeline.config.resume_grace,
+            live: false,
             expires: now.checked_add(left).unwrap_or(far),
             heard: now,
             ping: now + timeline.config.heartbeat,
@@ -157,13 +165,23 @@ impl Session {
             biased;
             () = self.timeline.closing.cancelled() => Err(End::Close(CloseCode::GoingAway)),
             () = sleep_until(wake) => self.tick().await,
-            frame = self.mailbox.receive() => match frame {
-                Ok(frame) if live::arrival(&frame).is_some_and(|n| n <= self.joined) => Ok(()),
-                Ok(frame) => self.send(frame).await,
-                Err(code) => Err(End::Close(code)),
-            },
+            () = sleep_until(self.live_at), if !self.live => {
+                self.live = true;
+                Ok(())
+            }
+            frame = next_frame(&mut self.mailbox, self.live) => self.tell(frame).await,
             message = self.socket.recv() => self.hear(message).await,
         }
+    }
+
+    /// Passes a live frame on, unless a resume gives it.
+    async fn tell(&mut self, frame: Result<Bytes, CloseCode>) -> Result<(), End> {
+        let frame = frame.map_err(End::Close)?;
+        if live::arrival(&frame).is_some_and(|arrival| arrival <= self.joined) {
+            return Ok(());
+        }
+        self.check_session().await?;
+        self.send(frame).await
     }
 
     async fn tick(&mut self) -> Result<(), End> {
@@ -175,12 +193,18 @@ impl Session {
             return Err(End::Close(CloseCode::Idle));
         }
         self.ping = now + self.timeline.config.heartbeat;
-        // Signed out elsewhere, or the password was changed. Doubt is no reason to close.
+        self.check_session().await?;
+        self.write(Message::Ping(Bytes::new())).await
+    }
+
+    /// Ends with the session: signed out elsewhere, or the password was changed. Asked before each
+    /// frame and at each heartbeat; doubt is no reason to close.
+    async fn check_session(&mut self) -> Result<(), End> {
         let verified = self.timeline.parts.identity.verify(&self.token).await;
         if verified.is_err_and(|problem| problem.code == Code::Unauthenticated) {
             return Err(End::Close(CloseCode::TokenExpired));
         }
-        self.write(Message::Ping(Bytes::new())).await
+        Ok(())
     }
 
     async fn send(&mut self, frame: Bytes) -> Result<(), End> {
@@ -223,12 +247,14 @@ impl Session {
                 if self.messages > self.timeline.config.messages_per_sec {
                     return Err(End::Close(CloseCode::TooManyMessages));
                 }
-                match message {
+                let answered = match message {
                     Message::Text(text) => self.answer(&text).await,
                     // Pings are answered by the protocol layer.
                     Message::Ping(_) => Ok(()),
                     _ => self.refuse(Code::MalformedRequest, "Send JSON text.").await,
-                }
+                };
+                self.live = true;
+                answered
             }
         }
     }
@@ -238,7 +264,10 @@ impl Session {
             return self.refuse(Code::BodyTooLarge, "The message is too long.").await;
         }
         match serde_json::from_str(text) {
-            Ok(FromPeer::Ping) => self.send(live::PONG).await,
+            Ok(FromPeer::Ping) => {
+                self.catch_up().await?;
+                self.send(live::PONG).await
+            }
             Ok(FromPeer::Resume { cursor }) => {
                 self.messages += self.timeline.config.messages_per_sec / RESUMES_PER_SEC;
                 // Boxed: seldom used, and larger than all the rest.
@@ -253,6 +282,15 @@ impl Session {
             }
             Err(_) => self.refuse(Code::MalformedRequest, "The message is not JSON.").await,
         }
+    }
+
+    /// Sends what has waited for a resume, so that a pong comes after all that came before its ping.
+    async fn catch_up(&mut self) -> Result<(), End> {
+        self.live = true;
+        while let Some(frame) = self.mailbox.receive().now_or_never() {
+            self.tell(frame).await?;
+        }
+        Ok(())
     }
 
     async fn refuse(&mut self, code: Code, detail: &'static str) -> Result<(), End> {
@@ -294,6 +332,11 @@ impl Session {
         }
         Ok(Ok(()))
     }
+}
+
+/// The next live frame, or why to close; nothing but the latter before it is time for frames.
+async fn next_frame(mailbox: &mut Mailbox, live: bool) -> Result<Bytes, CloseCode> {
+    if live { mailbox.receive().await } else { Err(mailbox.closed().await) }
 }
 
 /// Says why, and waits for the peer to agree.

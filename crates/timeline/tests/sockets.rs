@@ -364,7 +364,12 @@ async fn too_many_messages_close_with_4429() {
 
 #[tokio::test]
 async fn a_slow_reader_closes_with_4413() {
-    let world = World::new(Config { close_wait: Duration::from_secs(20), ..Config::default() });
+    let config = Config {
+        close_wait: Duration::from_secs(20),
+        resume_grace: Duration::ZERO,
+        ..Config::default()
+    };
+    let world = World::new(config);
     let address = listen(&world).await;
     let user = world.user();
     let (mut slow, mut quick) =

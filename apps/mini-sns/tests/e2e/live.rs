@@ -117,6 +117,37 @@ async fn a_client_that_was_away_resumes_without_loss_or_repeat() {
     server.verified().await;
 }
 
+/// Whoever keeps the cursor of each frame and is cut off again and again is given every post once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flickering_connection_misses_nothing() {
+    let server = Server::start(&["--posts-per-minute", "100000"]).await;
+    let (reader, author) = (Person::register(&server).await, Person::register(&server).await);
+    reader.follow(&author).await;
+    server.settled().await;
+    let mut socket = Socket::open(&server, &reader).await;
+    let mut cursor = socket.hello["cursor"].clone();
+    let writer = tokio::spawn(async move {
+        let mut posts = Vec::new();
+        for number in 0..200 {
+            posts.push(author.post(&format!("number {number}")).await);
+        }
+        posts
+    });
+    let mut seen = Vec::new();
+    while seen.len() < 200 {
+        socket.send(&json!({"type": "resume", "cursor": cursor})).await;
+        for _ in 0..7.min(200 - seen.len()) {
+            let frame = socket.next("timeline.entry").await;
+            seen.push(frame["data"]["post"]["postId"].as_str().unwrap().to_owned());
+            cursor = frame["cursor"].clone();
+        }
+        socket = Socket::open(&server, &reader).await;
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, writer.await.unwrap(), "each post once");
+    server.verified().await;
+}
+
 #[tokio::test]
 async fn a_deleted_post_is_taken_off_open_pages() {
     let server = Server::start(&[]).await;

@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
+use crate::live::Socket;
 use crate::person::{Answer, PASSWORD, Person};
 use crate::server::Server;
 
@@ -57,9 +58,12 @@ async fn sessions_end_by_logout_and_by_a_new_password() {
     let login = json!({"email": person.email, "password": PASSWORD});
     let other = person.post_to("/auth/login", &login).await.expect(200);
     let other = person.with_token(&other["accessToken"]);
+    let mut socket = Socket::open(&server, &other).await;
     let change = json!({"currentPassword": PASSWORD, "newPassword": "another-horse-8"});
     person.post_to("/auth/password", &change).await.expect(204);
     other.get("/users/me").await.problem(401, "unauthenticated");
+    person.post("not for the one signed out").await;
+    assert_eq!(socket.closed().await, 4401, "an ended session hears nothing more");
     person.get("/users/me").await.expect(200);
     person.post_to("/auth/login", &login).await.problem(401, "bad_credentials");
     let logout = json!({"refreshToken": person.refresh_token});
