@@ -1,14 +1,21 @@
 //! Argon2id on a few threads of its own right, so that a flood of sign-ins cannot starve reads.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
-use kernel::{Code, Ids, Problem};
+use kernel::{Code, Ids, Problem, request};
 use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::time::timeout;
 
 use super::Config;
+
+/// The time of a request that is left for waiting and hashing, at most.
+const PATIENCE: Duration = Duration::from_millis(2400);
+/// The part of it that is kept for the work itself, on a machine that is slow or busy.
+const WORK: Duration = Duration::from_millis(800);
 
 /// Hashes and verifies passwords; at most so many at once, at most so many waiting.
 pub(super) struct Passwords {
@@ -71,7 +78,8 @@ impl Passwords {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(too_busy)?;
-        let worker = Arc::clone(&self.workers).acquire_owned().await.map_err(Problem::internal)?;
+        let worker = in_patience(Arc::clone(&self.workers).acquire_owned()).await?;
+        let worker = worker.map_err(Problem::internal)?;
         let done = tokio::task::spawn_blocking(move || {
             // Held until the work is done, even when the caller has gone.
             let _held = (place, worker);
@@ -79,6 +87,13 @@ impl Passwords {
         });
         done.await.map_err(Problem::internal)
     }
+}
+
+/// Waits as long as the request can and still be answered: on a slow machine the queue is too long
+/// before it is full, and being told to come again is better than running into the deadline.
+pub(super) async fn in_patience<F: Future>(wait: F) -> Result<F::Output, Problem> {
+    let patience = request::time_left(PATIENCE).min(PATIENCE).saturating_sub(WORK);
+    timeout(patience, wait).await.map_err(|_| too_busy(TryAcquireError::NoPermits))
 }
 
 /// 429: not now, for everything that checks passwords is busy.

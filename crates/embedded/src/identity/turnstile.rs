@@ -3,7 +3,7 @@
 use kernel::Problem;
 use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 
-use super::password::too_busy;
+use super::password::{in_patience, too_busy};
 
 /// Accounts share this many turnstiles.
 const TURNSTILES: usize = 256;
@@ -41,6 +41,6 @@ impl Turnstiles {
             .fold(0, |number: usize, byte| number.wrapping_mul(31).wrapping_add(usize::from(byte)));
         let turnstile = &self.0[number % TURNSTILES];
         let place = turnstile.waiting.try_acquire().map_err(too_busy)?;
-        Ok(Turn { _turn: turnstile.turn.lock().await, _place: place })
+        Ok(Turn { _turn: in_patience(turnstile.turn.lock()).await?, _place: place })
     }
 }
