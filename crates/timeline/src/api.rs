@@ -104,7 +104,10 @@ pub(crate) async fn socket(
     uri: Uri,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
-    let bearer = || headers.get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ");
+    let bearer = || {
+        let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    };
     let Some(token) = params.token.as_deref().or_else(bearer) else {
         return Err(Problem::unauthenticated("Send the access token as `?token=`."));
     };

@@ -284,7 +284,8 @@ impl Session {
         }
     }
 
-    /// Sends what has waited for a resume, so that a pong comes after all that came before its ping.
+    /// Sends what has waited for a resume, so that a pong comes after all that came before its
+    /// ping.
     async fn catch_up(&mut self) -> Result<(), End> {
         self.live = true;
         while let Some(frame) = self.mailbox.receive().now_or_never() {
