@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use kernel::audit::{Finding, Snapshot};
+use kernel::audit::Finding;
 use kernel::table::TableError;
 use serde_json::json;
 use tokio::time::Instant;
@@ -17,7 +17,7 @@ use crate::data::Data;
 use crate::failure::Failure;
 use crate::output;
 use crate::settings::{Layer, Settings};
-use crate::world::{Stores, World};
+use crate::world::World;
 
 /// What to check.
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<(), Failure> {
     }
     let settings = Layer { data: Some(args.data), ..Layer::default() };
     let settings = Settings::read(settings, None).map_err(Failure::usage)?;
-    let world = World::open_after(&settings, read_all)?;
+    let world = World::open(&settings)?;
     settle(&world).await?;
     let mut findings = audit(&world).await?;
     if args.repair && !findings.is_empty() {
@@ -64,17 +64,6 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<(), Failure> {
         0 => Ok(()),
         number => Err(Failure::failed(format!("{number} rules are broken"))),
     }
-}
-
-/// Reads every item once, before anything is changed: the rules look at what they know only.
-fn read_all(data: &Data, stores: &Stores) -> Result<(), Failure> {
-    for (name, store) in stores.all() {
-        store.items("").try_for_each(|item| item.map(drop)).map_err(|error| {
-            let place = data.part(name);
-            Failure::usage(format!("data: {} is damaged: {error}", place.display()))
-        })?;
-    }
-    Ok(())
 }
 
 /// Handles the events that the last run left, so that what is derived is up to date.

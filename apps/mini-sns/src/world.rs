@@ -85,21 +85,12 @@ impl World {
     /// Opens the data directory, making it if there is none, and wires the services. Of a directory
     /// that is refused, every file is as it was.
     pub(crate) fn open(settings: &Settings) -> Result<Self, Failure> {
-        Self::open_after(settings, |_, _| Ok(()))
-    }
-
-    /// The same, after a check of the stores, which still may refuse them.
-    pub(crate) fn open_after(
-        settings: &Settings,
-        check: impl FnOnce(&Data, &Stores) -> Result<(), Failure>,
-    ) -> Result<Self, Failure> {
         // The one backend that this build has; an adapter for another is chosen here.
         let Backend::Embedded = settings.backend;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ids: Arc<dyn Ids> = Arc::new(SystemIds::new(Arc::clone(&clock)));
         let data = Data::look(&settings.data)?;
         let stores = Stores::open(&data, settings, &clock)?;
-        check(&data, &stores)?;
         let issuer = data.issuer(|| settings.first_issuer());
         let identity = open_identity(&data, settings, &issuer, &stores, &clock, &ids)?;
         // The last of what may be refused: it counts the receives of the run before.

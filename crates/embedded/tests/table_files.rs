@@ -184,22 +184,6 @@ async fn damaged_tables_are_told_and_left_alone() {
         }
         std::fs::remove_file(path).unwrap();
         damaged(&dir);
-        // Wherever it is, a flipped byte is an error of a read, or met by nobody.
-        for at in (100..files[path].len()).step_by(files[path].len() / 40) {
-            let mut bad = files[path].clone();
-            bad[at] ^= 1;
-            std::fs::write(path, bad).unwrap();
-            let store = match Store::open(&place, options.clone(), TestClock::new()) {
-                Ok(store) => store,
-                Err(OpenError::Damaged { .. }) => continue,
-                Err(other) => panic!("byte {at}: {other:?}"),
-            };
-            match store.query(Query::all("p", 100)).await {
-                Ok(found) => assert_eq!(found.items.len(), 100, "byte {at}"),
-                Err(TableError::Unavailable(_)) => {}
-                Err(other) => panic!("byte {at}: {other:?}"),
-            }
-        }
         let mut bad = files[path].clone();
         bad[100] ^= 1;
         std::fs::write(path, bad).unwrap();

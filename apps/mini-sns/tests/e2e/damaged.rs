@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -15,16 +14,6 @@ use crate::person::Person;
 use crate::server::{Server, eventually, program};
 
 const AT_ONCE: usize = 6;
-
-/// No limits but the machine's.
-const FREE: [&str; 6] = [
-    "--posts-per-minute",
-    "100000",
-    "--user-rate-per-sec",
-    "100000",
-    "--user-rate-burst",
-    "100000",
-];
 
 /// Every file with its content.
 fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -91,7 +80,7 @@ impl Left {
     async fn by_a_kill() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        let mut server = Server::start_in(&data, &FREE).await;
+        let mut server = Server::start_in(&data, &["--posts-per-minute", "100000"]).await;
         let (author, reader) = (Person::register(&server).await, Person::register(&server).await);
         reader.follow(&author).await;
         let mut load = tokio::task::JoinSet::new();
@@ -258,37 +247,4 @@ fn verify_makes_no_data() {
     assert!(text.contains("there is no Mini-SNS data"), "{text}");
     assert_eq!(text.trim_end().lines().count(), 1, "{text}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_flipped_byte_in_a_table_is_told() {
-    use embedded::table::{Options, Store};
-    use kernel::table::{Key, Table, Write};
-
-    let left = Left::by_a_kill().await;
-    let place = left.data().join("post");
-    let store = Store::open(&place, Options::default(), Arc::new(kernel::clock::SystemClock));
-    let store = store.unwrap();
-    // More than the engine keeps in memory, so that what was posted moves into a table.
-    let row =
-        |number: u32| Write::put(Key::new("ballast", format!("{number:06}")), vec![7; 64 << 10]);
-    for number in 0..400 {
-        store.commit(vec![row(number)]).await.unwrap();
-    }
-    drop(store);
-    let files = tree(&place);
-    let tables = files.keys().filter(|path| path.parent().unwrap().ends_with("1/tables"));
-    let tables: Vec<_> = tables.cloned().collect();
-    assert!(!tables.is_empty(), "something was flushed: {:?}", files.keys());
-    for table in tables {
-        flip(&table, |length| length / 2);
-        let before = tree(&left.data());
-        let output = program().args(["verify", "--data"]).arg(left.data()).output().unwrap();
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{text}");
-        assert_eq!(text.trim_end().lines().count(), 1, "{text}");
-        assert!(text.contains("damaged") && text.contains("post"), "{text}");
-        assert!(before == tree(&left.data()), "every file is as it was");
-        flip(&table, |length| length / 2);
-    }
 }
