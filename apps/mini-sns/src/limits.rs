@@ -77,8 +77,8 @@ impl Settings {
     pub(crate) fn timeline(&self) -> timeline::Config {
         timeline::Config {
             big_followers: i64::try_from(self.fanout_followers_max.get()).unwrap_or(i64::MAX),
-            // One more than a resume brings, to tell a gap that is just as wide from a wider one.
-            feed_rows_max: self.feed_entries_max.get() + 1,
+            // Some more than a resume brings: rows are cut by id, and a gap is of arrivals.
+            feed_rows_max: self.feed_entries_max.get() + 32,
             resume_entries_max: self.feed_entries_max.get(),
             backfill_posts: self.backfill_posts.get(),
             resume: self.socket_resume_window.0,

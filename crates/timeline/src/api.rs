@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::extract::ws::WebSocketUpgrade;
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, UPGRADE};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use edge::{Caller, Query};
@@ -14,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::Timeline;
+use crate::upgrade::{self, Upgrade};
 
 /// One entry of a feed: its shape for the document, since answers are put together from bytes.
 #[derive(Debug, Serialize, ToSchema)]
@@ -102,7 +101,7 @@ pub(crate) async fn socket(
     Query(params): Query<SocketParams>,
     headers: HeaderMap,
     uri: Uri,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: Result<Upgrade, Problem>,
 ) -> Result<Response, Problem> {
     let bearer = || {
         let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
@@ -118,11 +117,7 @@ pub(crate) async fn socket(
     }
     match upgrade {
         Ok(upgrade) => timeline.open(upgrade, principal, token).await,
-        Err(rejection) => {
-            let problem = Problem::new(Code::UpgradeRequired, "Open this address as a WebSocket.");
-            let header = [(UPGRADE, HeaderValue::from_static("websocket"))];
-            Ok((header, problem.because(rejection)).into_response())
-        }
+        Err(problem) => Ok((upgrade::wanted(), problem).into_response()),
     }
 }
 

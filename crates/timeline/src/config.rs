@@ -11,7 +11,8 @@ pub struct Config {
     pub fanout_posts: usize,
     /// Followers above which an author is merged at reading time.
     pub big_followers: i64,
-    /// Live rows that a feed keeps; older pages are pulled.
+    /// Live rows that a feed keeps; older pages are pulled. Some more than a resume brings, since
+    /// the oldest by id, which are cut, need not be the first that arrived.
     pub feed_rows_max: usize,
     /// Newest entries that are cached.
     pub skeleton_entries: usize,
@@ -23,7 +24,7 @@ pub struct Config {
     pub pull_width: usize,
     /// How long a removed entry is remembered, and how far back a socket may resume.
     pub resume: Duration,
-    /// Entries that a resume brings at most; more is a resync.
+    /// Rows that a resume brings at most, removals among them; more is a resync.
     pub resume_entries_max: usize,
     /// How long tombstones stay; longer than any event may be late.
     pub tombstones: Duration,
@@ -59,7 +60,7 @@ impl Default for Config {
             fanout_page: 500,
             fanout_posts: 50,
             big_followers: 2000,
-            feed_rows_max: 800,
+            feed_rows_max: 832,
             skeleton_entries: 100,
             trim_every: 16,
             backfill_posts: 20,

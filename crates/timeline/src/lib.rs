@@ -13,6 +13,7 @@
 //! | `author#A` | post | the same, for authors above the fan-out threshold |
 //! | `big` | author | authors that have `author#A` rows |
 //! | `mark#U` | | the feed holds everything from this post on; older pages are pulled |
+//! | `cut#U` | | the last arrival among the rows that were cut off the feed |
 //! | `follower#A` | user | version and state of the edge (a tombstone when off) |
 //! | `following#U` | author | the same edge seen from the other end |
 //! | `followers#A` | | counter of followers |
@@ -41,6 +42,7 @@ pub mod audit;
 mod config;
 mod fanout;
 mod follow;
+mod gap;
 mod live;
 mod model;
 mod objects;
@@ -52,6 +54,7 @@ mod removal;
 mod skeleton;
 mod store;
 mod turn;
+mod upgrade;
 mod user;
 mod ws;
 

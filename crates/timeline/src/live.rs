@@ -1,7 +1,7 @@
 //! What goes over a socket, as JSON text: rendered once, sent to many.
 
 use bytes::Bytes;
-use kernel::{PostId, Problem};
+use kernel::{Code, PostId, Problem};
 use serde::Deserialize;
 
 use crate::model::Place;
@@ -20,6 +20,18 @@ pub(crate) enum FromPeer {
         /// Of a page, the hello or an entry.
         cursor: String,
     },
+}
+
+/// What a message says: it must be JSON, and then one of the known frames.
+pub(crate) fn parse(text: &str) -> Result<FromPeer, Problem> {
+    // The whole text first: a frame's shape can be wrong before the text has ended.
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| {
+        Problem::new(Code::MalformedRequest, "The message is not JSON.").because(error)
+    })?;
+    serde_json::from_value(value).map_err(|error| {
+        let detail = "Known types are `ping` and `resume` with a `cursor`.";
+        Problem::new(Code::ValidationFailed, detail).because(error)
+    })
 }
 
 /// An entry that arrived with the turn `arrival`.

@@ -140,11 +140,13 @@ impl Timeline {
         let mut live = rows.iter().rev().filter(|row| !row.gone);
         let oldest = live.nth(self.config.feed_rows_max.saturating_sub(1));
         let (Some(oldest), Some(_)) = (oldest, live.next()) else { return Ok(()) };
-        let cut = rows.iter().filter(|row| row.post_id < oldest.post_id);
-        let cut: Vec<_> =
-            cut.map(|row| Scatter::Delete(store::feed_key(viewer, row.post_id))).collect();
+        let cut = || rows.iter().filter(|row| row.post_id < oldest.post_id);
         // The mark first: a crash in between leaves rows too many, never a hole.
         store::raise_mark(table, viewer, oldest.post_id).await?;
+        let last = cut().map(|row| row.arrival).max().unwrap_or(0);
+        store::raise_cut(table, viewer, last).await?;
+        let cut = cut().map(|row| Scatter::Delete(store::feed_key(viewer, row.post_id)));
+        let cut = cut.collect();
         Ok(store::scatter_all(table, cut).await?)
     }
 }

@@ -7,6 +7,7 @@ use kernel::table::{
     Scatter, Table, TableError, Write, get_one, json, retry,
 };
 use kernel::{PostId, Problem, Time, UserId};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::model::{Edge, Row, RowBody, merge};
@@ -39,6 +40,10 @@ pub(crate) fn big_key(author: UserId) -> Key {
 
 pub(crate) fn mark_key(user: UserId) -> Key {
     Key::new(user.prefixed("mark#"), "")
+}
+
+pub(crate) fn cut_key(user: UserId) -> Key {
+    Key::new(user.prefixed("cut#"), "")
 }
 
 /// The edge from its end at the author.
@@ -136,12 +141,34 @@ pub(crate) async fn raise_mark(
     user: UserId,
     post: PostId,
 ) -> Result<(), Problem> {
+    raise(table, mark_key(user), post).await
+}
+
+/// The last arrival among the rows that were cut off the feed; zero when none was.
+pub(crate) async fn cut(table: &dyn Table, user: UserId) -> Result<u64, TableError> {
+    let item = get_one(table, cut_key(user)).await?;
+    Ok(body(item.as_ref())?.unwrap_or(0))
+}
+
+/// Remembers that rows are cut off the feed which arrived up to `arrival`.
+pub(crate) async fn raise_cut(
+    table: &dyn Table,
+    user: UserId,
+    arrival: u64,
+) -> Result<(), Problem> {
+    raise(table, cut_key(user), arrival).await
+}
+
+/// Sets what is kept at `key` to `value`, unless it already is as high.
+async fn raise<T>(table: &dyn Table, key: Key, value: T) -> Result<(), Problem>
+where
+    T: Ord + Serialize + DeserializeOwned + Sync,
+{
     retry(|| async {
-        let item = get_one(table, mark_key(user)).await?;
+        let item = get_one(table, key.clone()).await?;
         let condition = Condition::unchanged(item.as_ref());
-        let before = item.map(|item| item.json::<PostId>()).transpose()?;
-        if before.is_none_or(|before| before < post) {
-            let write = Write::put_json(mark_key(user), &post).when(condition);
+        if body::<T>(item.as_ref())?.is_none_or(|before| before < value) {
+            let write = Write::put_json(key.clone(), &value).when(condition);
             table.commit(vec![write]).await?;
         }
         Ok::<_, Attempt>(())

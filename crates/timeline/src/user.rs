@@ -57,6 +57,7 @@ impl Timeline {
         rows.extend(store::partition(table, store::author(user)).await?);
         let mut writes: Vec<_> = rows.into_iter().map(|row| Scatter::Delete(row.key)).collect();
         writes.push(Scatter::Delete(store::mark_key(user)));
+        writes.push(Scatter::Delete(store::cut_key(user)));
         writes.push(Scatter::Delete(store::big_key(user)));
         store::scatter_all(table, writes).await?;
         self.parts.feed.forget(&[user]).await

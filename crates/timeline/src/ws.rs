@@ -3,45 +3,37 @@
 //! The task enters the hub before it says from where on it will tell everything live, so that
 //! nothing falls between a page (or a resume) and the first frame: what had arrived by the hello's
 //! cursor is left to resume, what arrives later comes live, and no frame is in both. Live frames
-//! wait for the peer's first message, or for a moment, so that a resume goes before them: a peer
-//! that keeps the cursor of each frame never steps over a gap that it has not been given.
+//! wait in the mailbox for the peer's first message, or for a moment, so that a resume goes before
+//! them: a peer that keeps the cursor of each frame never steps over a gap that it has not been
+//! given.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::FutureExt;
-
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use kernel::sockets::{CloseCode, Mailbox};
 use kernel::{Code, Limit, Principal, Problem, UserId};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use crate::Timeline;
+use crate::gap::Gap;
 use crate::live::{self, FromPeer};
 use crate::model::Place;
-use crate::turn::arrival_at;
+use crate::upgrade::{Socket, Upgrade, finish, unreadable};
 
-/// The one subprotocol, for clients that must name one.
-const PROTOCOL: &str = "mini-sns.v1";
-const READ_BUFFER_BYTES: usize = 4 * 1024;
-const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 /// A resume reads a whole feed, so of a second's messages only so many may be one.
 const RESUMES_PER_SEC: u32 = 10;
-/// One frame at a time waits here: the largest is two JSON objects of bounded text.
-const WRITE_BUFFER_BYTES_MAX: usize = 1024 * 1024;
-/// A peer that sends more at once is not one of ours.
-const FRAME_BYTES_MAX: usize = 64 * 1024;
-const TOO_BIG: u16 = 1009;
 
 /// Why a connection ends.
 enum End {
     /// We close it.
     Close(CloseCode),
-    /// The peer sent what cannot be read.
-    Unreadable,
+    /// The peer sent what cannot be read: a close code and its reason.
+    Unreadable(u16, &'static str),
     /// The peer has closed it.
     Closed,
     /// Nobody is there any more.
@@ -50,13 +42,15 @@ enum End {
 
 struct Session {
     timeline: Arc<Timeline>,
-    socket: WebSocket,
+    socket: Socket,
     mailbox: Mailbox,
     viewer: UserId,
     /// Asked about before every frame: its session may end before it expires.
     token: Box<str>,
-    /// What arrived later comes live; what arrived by then only comes when asked for.
-    joined: u64,
+    /// Whatever arrived after this has been told here, or will be; what is older only on request.
+    from: u64,
+    /// What arrived up to this is not told live: it has been told, or only comes on request.
+    told: u64,
     /// From when on live frames go out; at once when the peer's first message has been answered.
     live_at: Instant,
     live: bool,
@@ -71,7 +65,7 @@ impl Timeline {
     /// Answers the upgrade and lets a task serve the socket.
     pub(crate) async fn open(
         self: &Arc<Self>,
-        upgrade: WebSocketUpgrade,
+        upgrade: Upgrade,
         principal: Arc<Principal>,
         token: &str,
     ) -> Result<Response, Problem> {
@@ -82,19 +76,12 @@ impl Timeline {
         let mailbox = self.parts.connections.attach(principal.user_id)?;
         // Asked after the mailbox is in the hub: what arrives later comes live.
         let joined = self.turns.visible().await?;
-        let upgrade = upgrade
-            .protocols([PROTOCOL])
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(WRITE_BUFFER_BYTES)
-            .max_write_buffer_size(WRITE_BUFFER_BYTES_MAX)
-            .max_message_size(FRAME_BYTES_MAX)
-            .max_frame_size(FRAME_BYTES_MAX);
         let timeline = Arc::clone(self);
         let left = principal.expires_at.since(self.parts.clock.now());
         // Counted from before the upgrade, so that no socket is missed at shutdown.
         let counted = self.open.token();
         let token = Box::from(token);
-        Ok(upgrade.on_upgrade(move |socket| {
+        Ok(upgrade.accept(move |socket| {
             // Boxed: the upgrade's task keeps room for the future twice.
             Box::pin(async move {
                 let viewer = principal.user_id;
@@ -109,7 +96,7 @@ impl Timeline {
 impl Session {
     fn new(
         timeline: Arc<Timeline>,
-        socket: WebSocket,
+        socket: Socket,
         mailbox: Mailbox,
         viewer: UserId,
         token: Box<str>,
@@ -119,7 +106,8 @@ impl Session {
         let now = Instant::now();
         let far = now + Duration::from_hours(24 * 365);
         Self {
-            joined,
+            from: joined,
+            told: joined,
             live_at: now + timeline.config.resume_grace,
             live: false,
             expires: now.checked_add(left).unwrap_or(far),
@@ -148,13 +136,22 @@ impl Session {
         // Out of the hub first: nothing more is meant for this socket.
         let Self { socket, mailbox, .. } = self;
         drop(mailbox);
-        let _ = timeout(wait, finish(socket, end)).await;
+        let close = match end {
+            End::Close(code) => Some((code.number(), code.reason())),
+            End::Unreadable(code, reason) => Some((code, reason)),
+            End::Closed => None,
+            End::Lost => return,
+        };
+        // Boxed: what it needs is not kept for as long as the socket is open.
+        let _ = timeout(wait, Box::pin(finish(socket, close))).await;
     }
 
     async fn greet(&mut self) -> Result<(), End> {
         let connection = self.timeline.parts.ids.ulid();
         let heartbeat = self.timeline.config.heartbeat.as_secs();
-        self.send(live::hello(connection, heartbeat, self.joined)).await
+        self.send(live::hello(connection, heartbeat, self.from)).await?;
+        self.live_at = Instant::now() + self.timeline.config.resume_grace;
+        Ok(())
     }
 
     /// Waits for the next thing to happen and does it.
@@ -165,22 +162,25 @@ impl Session {
             biased;
             () = self.timeline.closing.cancelled() => Err(End::Close(CloseCode::GoingAway)),
             () = sleep_until(wake) => self.tick().await,
+            frame = next_frame(&mut self.mailbox, self.live) => self.tell(frame).await,
+            message = self.socket.next() => self.hear(message).await,
+            // Last: a first message that is here already goes before the frames.
             () = sleep_until(self.live_at), if !self.live => {
                 self.live = true;
                 Ok(())
             }
-            frame = next_frame(&mut self.mailbox, self.live) => self.tell(frame).await,
-            message = self.socket.recv() => self.hear(message).await,
         }
     }
 
-    /// Passes a live frame on, unless a resume gives it.
+    /// Passes a live frame on, unless it has been told already.
     async fn tell(&mut self, frame: Result<Bytes, CloseCode>) -> Result<(), End> {
         let frame = frame.map_err(End::Close)?;
-        if live::arrival(&frame).is_some_and(|arrival| arrival <= self.joined) {
-            return Ok(());
+        if let Some(arrival) = live::arrival(&frame) {
+            if arrival <= self.told {
+                return Ok(());
+            }
+            self.told = arrival;
         }
-        self.check_session().await?;
         self.send(frame).await
     }
 
@@ -208,6 +208,7 @@ impl Session {
     }
 
     async fn send(&mut self, frame: Bytes) -> Result<(), End> {
+        self.check_session().await?;
         // Frames are JSON that this server wrote, so they are always text.
         let text = Utf8Bytes::try_from(frame).map_err(|_| End::Lost)?;
         self.write(Message::Text(text)).await
@@ -227,10 +228,13 @@ impl Session {
         }
     }
 
-    async fn hear(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    async fn hear(&mut self, message: Option<Result<Message, Error>>) -> Result<(), End> {
         let message = match message {
             None => return Err(End::Lost),
-            Some(Err(_)) => return Err(End::Unreadable),
+            Some(Err(error)) => {
+                let close = unreadable(&error);
+                return Err(close.map_or(End::Lost, |(code, why)| End::Unreadable(code, why)));
+            }
             Some(Ok(message)) => message,
         };
         let now = Instant::now();
@@ -247,14 +251,14 @@ impl Session {
                 if self.messages > self.timeline.config.messages_per_sec {
                     return Err(End::Close(CloseCode::TooManyMessages));
                 }
-                let answered = match message {
+                match message {
                     Message::Text(text) => self.answer(&text).await,
-                    // Pings are answered by the protocol layer.
-                    Message::Ping(_) => Ok(()),
+                    // Answered by the protocol layer; a resume may still come.
+                    Message::Ping(_) => return Ok(()),
                     _ => self.refuse(Code::MalformedRequest, "Send JSON text.").await,
-                };
+                }?;
                 self.live = true;
-                answered
+                Ok(())
             }
         }
     }
@@ -263,7 +267,7 @@ impl Session {
         if text.len() > self.timeline.config.message_bytes_max {
             return self.refuse(Code::BodyTooLarge, "The message is too long.").await;
         }
-        match serde_json::from_str(text) {
+        match live::parse(text) {
             Ok(FromPeer::Ping) => {
                 self.catch_up().await?;
                 self.send(live::PONG).await
@@ -271,25 +275,21 @@ impl Session {
             Ok(FromPeer::Resume { cursor }) => {
                 self.messages += self.timeline.config.messages_per_sec / RESUMES_PER_SEC;
                 // Boxed: seldom used, and larger than all the rest.
-                match Box::pin(self.gap(&cursor)).await {
-                    Ok(sent) => sent,
-                    Err(problem) => self.send(live::error(&problem)).await,
-                }
+                Box::pin(self.resume(&cursor)).await
             }
-            Err(error) if error.is_data() => {
-                let detail = "Known types are `ping` and `resume` with a `cursor`.";
-                self.refuse(Code::ValidationFailed, detail).await
-            }
-            Err(_) => self.refuse(Code::MalformedRequest, "The message is not JSON.").await,
+            Err(problem) => self.send(live::error(&problem)).await,
         }
     }
 
     /// Sends what has waited for a resume, so that a pong comes after all that came before its
     /// ping.
     async fn catch_up(&mut self) -> Result<(), End> {
-        self.live = true;
-        while let Some(frame) = self.mailbox.receive().now_or_never() {
-            self.tell(frame).await?;
+        while !self.live {
+            // Unconstrained: a task that has done much is otherwise told that nothing is there.
+            match unconstrained(self.mailbox.receive()).now_or_never() {
+                Some(frame) => self.tell(frame).await?,
+                None => self.live = true,
+            }
         }
         Ok(())
     }
@@ -298,39 +298,46 @@ impl Session {
         self.send(live::error(&Problem::new(code, detail))).await
     }
 
-    /// Sends everything that arrived after the cursor and before this socket's live frames.
-    async fn gap(&mut self, cursor: &str) -> Result<Result<(), End>, Problem> {
-        let (_, Place { seen, .. }) = Place::parse(cursor)?;
-        let timeline = Arc::clone(&self.timeline);
-        let (config, parts) = (&timeline.config, &timeline.parts);
-        if seen < arrival_at(parts.clock.now() - config.resume) {
+    /// Sees to it that everything which arrived after the cursor is told, in the order of arrival.
+    async fn resume(&mut self, cursor: &str) -> Result<(), End> {
+        let seen = match Place::parse(cursor) {
+            Ok((_, place)) => place.seen,
+            Err(problem) => return self.send(live::error(&problem)).await,
+        };
+        match self.replay(seen).await {
+            Ok(ended) => ended,
+            // Live frames would step over what could not be read.
+            Err(problem) => {
+                self.send(live::error(&problem)).await?;
+                self.send(live::RESYNC).await
+            }
+        }
+    }
+
+    /// Tells everything from `seen` up to now, unless it has been told here; the frames that wait
+    /// meanwhile and are newer follow live.
+    async fn replay(&mut self, seen: u64) -> Result<Result<(), End>, Problem> {
+        let (timeline, viewer) = (Arc::clone(&self.timeline), self.viewer);
+        if timeline.is_too_old(seen) {
             return Ok(self.send(live::RESYNC).await);
         }
-        let mut rows = crate::store::scan(&*parts.table, self.viewer).await?.rows;
-        rows.retain(|row| row.arrival > seen && row.arrival <= self.joined);
-        // A feed holds no more than its cap: a gap as wide as that may have lost its beginning.
-        let most = config.resume_entries_max.min(config.feed_rows_max.saturating_sub(1));
-        if rows.len() > most {
-            return Ok(self.send(live::RESYNC).await);
+        let visible = timeline.turns.visible().await?;
+        if seen >= self.from {
+            // The peer may have been told on another socket; but nobody has seen the future.
+            self.told = self.told.max(seen.min(visible));
+            return Ok(Ok(()));
         }
-        rows.sort_by_key(|row| row.arrival);
+        let Gap::Rows(rows) = timeline.gap(viewer, seen, visible).await? else {
+            return Ok(self.send(live::RESYNC).await);
+        };
         for chunk in rows.chunks(Limit::MAX) {
-            let live = chunk.iter().filter(|row| !row.gone).map(crate::model::Row::entry);
-            let items = timeline.items(self.viewer, &live.collect::<Vec<_>>()).await?;
-            let items: HashMap<_, _> =
-                items.into_iter().map(|item| (item.entry.post_id, item)).collect();
-            for row in chunk {
-                let frame = match items.get(&row.post_id) {
-                    Some(item) => live::entry(row.arrival, item),
-                    None if row.gone => live::removed(row.post_id),
-                    // Not to be shown: deleted a moment ago.
-                    None => continue,
-                };
+            for frame in timeline.frames(viewer, chunk).await? {
                 if let Err(end) = self.send(frame).await {
                     return Ok(Err(end));
                 }
             }
         }
+        (self.from, self.told) = (seen, self.told.max(visible));
         Ok(Ok(()))
     }
 }
@@ -338,22 +345,4 @@ impl Session {
 /// The next live frame, or why to close; nothing but the latter before it is time for frames.
 async fn next_frame(mailbox: &mut Mailbox, live: bool) -> Result<Bytes, CloseCode> {
     if live { mailbox.receive().await } else { Err(mailbox.closed().await) }
-}
-
-/// Says why, and waits for the peer to agree.
-async fn finish(mut socket: WebSocket, end: End) {
-    let close = match end {
-        End::Close(code) => Some((code.number(), code.reason())),
-        End::Unreadable => Some((TOO_BIG, "too big or not readable")),
-        End::Closed => None,
-        End::Lost => return,
-    };
-    if let Some((code, reason)) = close {
-        let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
-        if socket.send(Message::Close(Some(frame))).await.is_err() {
-            return;
-        }
-    }
-    // Reading on sends the protocol's own answer and sees the peer's.
-    while let Some(Ok(_)) = socket.recv().await {}
 }

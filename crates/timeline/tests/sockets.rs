@@ -1,115 +1,21 @@
 //! Sockets over a real listener: what they tell, how they resume, and why they close.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
-
 mod world;
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use kernel::{PostId, UserId};
 use serde_json::{Value, json};
 use timeline::Config;
-use tokio::net::TcpStream;
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use world::World;
-
-type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
-
-async fn listen(world: &World) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let app = world.app.clone();
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    address
-}
-
-fn ticket(user: UserId) -> String {
-    format!("good:{user}:3600000")
-}
-
-struct Client {
-    stream: Stream,
-    hello: Value,
-}
-
-impl Client {
-    async fn connect(address: SocketAddr, token: &str) -> Result<Self, Error> {
-        let (stream, _) = connect_async(format!("ws://{address}/ws?token={token}")).await?;
-        let mut client = Self { stream, hello: Value::Null };
-        client.hello = client.next().await;
-        assert_eq!(client.hello["type"], "hello");
-        Ok(client)
-    }
-
-    async fn open(address: SocketAddr, user: UserId) -> Self {
-        Self::connect(address, &ticket(user)).await.unwrap()
-    }
-
-    async fn message(&mut self) -> Message {
-        let next = tokio::time::timeout(Duration::from_secs(10), self.stream.next());
-        next.await.expect("a frame in time").expect("not the end").unwrap()
-    }
-
-    /// The next JSON frame.
-    async fn next(&mut self) -> Value {
-        loop {
-            match self.message().await {
-                Message::Text(text) => return serde_json::from_str(&text).unwrap(),
-                Message::Ping(_) => {}
-                other => panic!("not a frame: {other:?}"),
-            }
-        }
-    }
-
-    async fn say(&mut self, frame: Value) {
-        self.stream.send(Message::text(frame.to_string())).await.unwrap();
-    }
-
-    /// Everything that was on its way: a ping's answer comes after it.
-    async fn until_pong(&mut self) -> Vec<Value> {
-        self.say(json!({"type": "ping"})).await;
-        let mut frames = Vec::new();
-        loop {
-            let frame = self.next().await;
-            if frame["type"] == "pong" {
-                return frames;
-            }
-            frames.push(frame);
-        }
-    }
-
-    async fn resume(&mut self, cursor: &Value) -> Vec<Value> {
-        self.say(json!({"type": "resume", "cursor": cursor})).await;
-        self.until_pong().await
-    }
-
-    /// The close code that ends the socket.
-    async fn closed(&mut self) -> u16 {
-        loop {
-            match self.message().await {
-                Message::Close(frame) => return frame.expect("a reason").code.into(),
-                _ => continue,
-            }
-        }
-    }
-}
-
-fn entries(frames: &[Value]) -> Vec<PostId> {
-    let entries = frames.iter().filter(|frame| frame["type"] == "timeline.entry");
-    entries
-        .map(|frame| frame["data"]["post"]["postId"].as_str().unwrap().parse().unwrap())
-        .collect()
-}
-
-fn removed(frames: &[Value]) -> Vec<PostId> {
-    let removed = frames.iter().filter(|frame| frame["type"] == "timeline.removed");
-    removed.map(|frame| frame["data"]["postId"].as_str().unwrap().parse().unwrap()).collect()
-}
+use world::client::{Client, entries, listen, removed, ticket};
 
 #[tokio::test]
 async fn the_door_checks_token_origin_and_upgrade() {
@@ -143,6 +49,12 @@ async fn the_door_checks_token_origin_and_upgrade() {
         }
         assert_eq!(status(connect_async(request).await.map(drop)), expected, "{origin:?}");
     }
+    for scheme in ["bearer", "BEARER"] {
+        let mut request = url.as_str().into_client_request().unwrap();
+        let bearer = HeaderValue::try_from(format!("{scheme} {}", ticket(user))).unwrap();
+        request.headers_mut().insert("authorization", bearer);
+        assert_eq!(status(connect_async(request).await.map(drop)), 101, "{scheme}");
+    }
     let plain = async |query: String| {
         let request = axum::http::Request::get(format!("/ws{query}"));
         let request = request.body(axum::body::Body::empty()).unwrap();
@@ -151,6 +63,10 @@ async fn the_door_checks_token_origin_and_upgrade() {
     let response = plain(format!("?token={}", ticket(user))).await;
     assert_eq!(response.status(), 426);
     assert_eq!(response.headers()["upgrade"], "websocket");
+    assert_eq!(response.headers()["sec-websocket-version"], "13");
+    let mut old = format!("{url}?token={}", ticket(user)).into_client_request().unwrap();
+    old.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("8"));
+    assert_eq!(status(connect_async(old).await.map(drop)), 426);
     assert_eq!(plain("?token=bad".into()).await.status(), 401);
 }
 
@@ -220,7 +136,7 @@ async fn what_arrives_and_what_goes_is_told_live() {
 
 #[tokio::test]
 async fn a_resume_brings_the_gap_without_loss_or_repeat() {
-    let world = World::new(Config::default());
+    let world = World::new(Config { resume_grace: Duration::from_secs(60), ..Config::default() });
     let address = listen(&world).await;
     let (author, reader) = (world.user(), world.user());
     world.follow(reader, author);
@@ -285,8 +201,16 @@ async fn what_is_not_understood_is_answered_and_the_socket_stays() {
     let mut client = Client::open(address, world.user()).await;
     let posts = kernel::Cursor::older("x").render("posts");
     let long = format!("\"{}\"", "x".repeat(5000));
+    let deep = format!("{{\"type\":{}{}}}", "[".repeat(1000), "]".repeat(1000));
     for (text, code) in [
         ("{", "malformed_request"),
+        ("", "malformed_request"),
+        ("[1, nonsense", "malformed_request"),
+        (r#"{"type":"dance"} and more"#, "malformed_request"),
+        (&"[".repeat(2000), "malformed_request"),
+        (&deep, "malformed_request"),
+        ("7", "validation_failed"),
+        (r#"{"type":["resume"]}"#, "validation_failed"),
         ("[]", "validation_failed"),
         (r#"{"type":"dance"}"#, "validation_failed"),
         (r#"{"type":"resume"}"#, "validation_failed"),
@@ -302,6 +226,36 @@ async fn what_is_not_understood_is_answered_and_the_socket_stays() {
     client.stream.send(Message::binary(vec![1, 2])).await.unwrap();
     assert_eq!(client.next().await["code"], "malformed_request");
     assert!(client.until_pong().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_closes_with_the_reason() {
+    let world = World::new(Config { close_wait: Duration::from_secs(1), ..Config::default() });
+    let address = listen(&world).await;
+    let user = world.user();
+    // Several times: whether a reset comes before the close frame is a matter of luck.
+    for bytes in [65_537, 100_000, 1024 * 1024, 1024 * 1024, 1024 * 1024] {
+        let mut client = Client::open(address, user).await;
+        client.stream.send(Message::text("x".repeat(bytes))).await.unwrap();
+        assert_eq!(client.closed().await, 1009, "{bytes}");
+        assert!(client.stream.next().await.is_none_or(|end| end.is_ok()), "no reset");
+    }
+    let raw = |code, bytes: &'static [u8]| Message::Frame(Frame::message(bytes, code, true));
+    for (message, expected) in [
+        (raw(OpCode::Data(Data::Text), b"\xff\xfe"), 1007),
+        (raw(OpCode::Data(Data::Text), b"{\xe3\x81"), 1007),
+        (raw(OpCode::Data(Data::Continue), b"{}"), 1002),
+    ] {
+        let mut client = Client::open(address, user).await;
+        client.stream.send(message).await.unwrap();
+        assert_eq!(client.closed().await, expected);
+    }
+    // A peer that never comes to an end of its message is not waited for.
+    let mut client = Client::open(address, user).await;
+    let head = [0x81, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 1, 2, 3, 4, b'x'];
+    client.stream.get_mut().write_all(&head).await.unwrap();
+    assert_eq!(client.closed().await, 1009);
+    world.timeline.close_sockets().await;
 }
 
 #[tokio::test]
@@ -324,6 +278,40 @@ async fn an_ended_session_closes_with_4401() {
     world.tickets.ended.lock().unwrap().insert(ticket(user));
     assert_eq!(ended.closed().await, 4401);
     assert_eq!(other.until_pong().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn an_ended_session_is_sent_nothing_more() {
+    let world = World::new(Config::default());
+    let address = listen(&world).await;
+    let (author, reader) = (world.user(), world.user());
+    world.follow(reader, author);
+    world.post(author);
+    world.settle().await;
+    let start = world.read(reader, "").await.0["prevCursor"].clone();
+    world.post(author);
+    world.settle().await;
+    let (kept, other) = (ticket(reader), format!("good:{reader}:3600001"));
+    let mut open = Client::connect(address, &kept).await.unwrap();
+    let (mut live, mut resuming, mut pinging) = (
+        Client::connect(address, &other).await.unwrap(),
+        Client::connect(address, &other).await.unwrap(),
+        Client::connect(address, &other).await.unwrap(),
+    );
+    assert_eq!(live.until_pong().await, Vec::<Value>::new());
+    world.tickets.ended.lock().unwrap().insert(other);
+    resuming.say(json!({"type": "resume", "cursor": start})).await;
+    pinging.say(json!({"type": "ping"})).await;
+    let post = world.post(author);
+    world.settle().await;
+    for mut ended in [live, resuming, pinging] {
+        // The very next message.
+        match ended.message().await {
+            Message::Close(Some(frame)) => assert_eq!(u16::from(frame.code), 4401),
+            unexpected => panic!("{unexpected}"),
+        }
+    }
+    assert_eq!(entries(&open.until_pong().await), [post]);
 }
 
 #[tokio::test]

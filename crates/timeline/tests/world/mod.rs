@@ -4,6 +4,7 @@
 #![expect(dead_code, reason = "each test file uses its part of the world")]
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+pub(crate) mod client;
 mod tickets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
