@@ -177,6 +177,26 @@ async fn a_frame_that_is_not_understood_is_answered_not_punished() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_is_told_why_and_a_plain_request_what_to_send() {
+    let server = Server::start(&[]).await;
+    let person = Person::register(&server).await;
+    for _ in 0..5 {
+        let mut socket = Socket::open(&server, &person).await;
+        let _ = socket.stream.send(Message::text("x".repeat(1024 * 1024))).await;
+        assert_eq!(socket.closed().await, 1009);
+    }
+    let mut request =
+        format!("{}/ws", server.url.replace("http", "ws")).into_client_request().unwrap();
+    let bearer = format!("bearer {}", person.token);
+    request.headers_mut().insert("authorization", bearer.parse().unwrap());
+    connect_async(request).await.unwrap();
+    let answer = person.send(Method::GET, "/ws").await;
+    assert_eq!(answer.status, 426);
+    assert_eq!(answer.headers["sec-websocket-version"], "13");
+    assert_eq!(answer.headers["upgrade"], "websocket");
+}
+
+#[tokio::test]
 async fn sockets_are_closed_with_the_code_that_says_why() {
     let short = ["--socket-idle-timeout", "1s", "--socket-heartbeat", "60s"];
     let server = Server::start(&short).await;
