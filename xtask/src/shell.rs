@@ -7,9 +7,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-/// The workspace's root.
+/// The workspace's root. Asked when it runs, not when it was built: a target directory may serve
+/// several checkouts.
 pub(crate) fn root() -> Result<PathBuf> {
-    let xtask = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let xtask = env::var_os("CARGO_MANIFEST_DIR").context("run it as `cargo xtask`")?;
+    let xtask = PathBuf::from(xtask);
     Ok(xtask.parent().context("xtask lies in the workspace")?.to_owned())
 }
 
