@@ -196,6 +196,8 @@ pub(crate) async fn delete(posts: &Posts, author: UserId, id: PostId) -> Result<
                 writes.extend(existing::deleted());
                 Ok(posts.table.commit(writes).await?)
             }
+            // Deleted between the two reads, when it is the author's after all: look again.
+            [Some(post), None] if post.json::<Post>()?.author_id == author => Err(Attempt::Again),
             [Some(_), None] => {
                 Err(Problem::new(Code::Forbidden, "Only its author can delete a post.").into())
             }
