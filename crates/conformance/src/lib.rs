@@ -11,6 +11,7 @@ pub mod limiter;
 pub mod oracle;
 pub mod sockets;
 pub mod table;
+pub mod testbed;
 
 pub use clock::{SeededIds, TestClock};
 pub use oracle::Oracle;

@@ -12,14 +12,16 @@ use std::ops::Bound;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::sequence::Ticket;
 use crate::{Problem, Time};
 
 /// Writes in one commit, at most.
 pub const COMMIT_WRITES_MAX: usize = 100;
-/// Bytes of one commit's keys and bodies, at most.
-pub const COMMIT_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bytes of one item's key and body, at most.
-pub const ITEM_BYTES_MAX: usize = 400 * 1024;
+/// Bytes of one commit's keys and bodies, at most: DynamoDB's 4 MiB less what it counts besides.
+pub const COMMIT_BYTES_MAX: usize = 4080 * 1024;
+/// Bytes of one item's key and body, at most: DynamoDB's 400 KiB less what it counts besides
+/// (names of attributes, counter, version, expiry).
+pub const ITEM_BYTES_MAX: usize = 399 * 1024;
 /// Keys in one `get`, at most.
 pub const GET_KEYS_MAX: usize = 100;
 /// Items in one `query`, at most.
@@ -28,8 +30,9 @@ pub const QUERY_ITEMS_MAX: usize = 1000;
 pub const SCATTER_WRITES_MAX: usize = 10_000;
 /// Bytes of a partition name, at most.
 pub const PARTITION_BYTES_MAX: usize = 1024;
-/// Bytes of a sort key, at most.
-pub const SORT_BYTES_MAX: usize = 1024;
+/// Bytes of a sort key, at most: one less than DynamoDB's, which takes no empty one, so that each is
+/// stored behind a mark.
+pub const SORT_BYTES_MAX: usize = 1023;
 
 /// Where an item lives. Partitions are not empty and hold no NUL; sort keys compare by bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -320,14 +323,24 @@ pub enum TableError {
 #[async_trait]
 pub trait Table: Send + Sync {
     /// The items at up to [`GET_KEYS_MAX`] keys, in the keys' order; sees every commit answered
-    /// before.
+    /// before, and each item whole. Of a commit that is being made at the same moment it may see a
+    /// part.
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, TableError>;
 
-    /// A walk through a partition; sees every commit answered before.
+    /// A walk through a partition; sees every commit answered before. Of a commit that is being made
+    /// at the same moment it may see a part.
     async fn query(&self, query: Query) -> Result<Items, TableError>;
 
     /// 1 to [`COMMIT_WRITES_MAX`] writes on distinct keys, all or none, durable when answered.
     async fn commit(&self, writes: Vec<Write>) -> Result<(), TableError>;
+
+    /// A [`commit`](Self::commit) of rows ordered by the ticket's id. A backend that may go on with
+    /// a commit after its future was dropped holds a clone of the ticket until the rows are visible
+    /// or never will be; the one given here goes with the future.
+    async fn commit_ordered(&self, writes: Vec<Write>, ticket: &Ticket) -> Result<(), TableError> {
+        let _ = ticket;
+        self.commit(writes).await
+    }
 
     /// Many plain writes on distinct keys, durable when answered, not atomic, repeatable.
     async fn scatter(&self, writes: Vec<Scatter>) -> Result<(), TableError>;

@@ -1,0 +1,1 @@
+//! Identity on a Cognito user pool.

@@ -1,0 +1,1 @@
+//! Token buckets in the table, leased in tens.

@@ -1,0 +1,1 @@
+//! The other services' internal reads over signed HTTP.

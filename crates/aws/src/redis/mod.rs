@@ -1,0 +1,1 @@
+//! The feed cache, the registry of sockets, and token buckets on Redis.
