@@ -44,7 +44,7 @@ async fn with_dead(stage: &Embedded, count: usize) -> bus_stage::Open {
     opened.bus().publish(&likes(stage, count)).await.unwrap();
     opened.start(vec![Recorder::always(Verdict::Fail).on(QUEUE, 100)]);
     opened.idle().await;
-    opened.pass(QueuePolicy::default().visibility);
+    opened.pass(QueuePolicy::default().visibility).await;
     opened.drained().await;
     opened
 }
@@ -104,7 +104,7 @@ async fn the_numbers_are_right() {
     let stage = stage();
     let opened = open(&stage).await;
     opened.bus().publish(&likes(&stage, 10)).await.unwrap();
-    opened.pass(Duration::from_secs(90));
+    opened.pass(Duration::from_secs(90)).await;
     let stats = &opened.bus.stats()[0];
     assert_eq!((stats.queue, stats.waiting, stats.in_flight, stats.dead), (QUEUE, 10, 0, 0));
     assert_eq!(stats.oldest_age, Duration::from_secs(90));
@@ -123,7 +123,7 @@ async fn the_numbers_are_right() {
     opened.idle().await;
     let stats = &opened.bus.stats()[0];
     assert_eq!((stats.waiting, stats.in_flight, stats.dead), (0, 6, 4), "second and first receive");
-    opened.pass(QueuePolicy::default().visibility);
+    opened.pass(QueuePolicy::default().visibility).await;
     opened.drained().await;
     let stats = &opened.bus.stats()[0];
     assert_eq!((stats.waiting, stats.in_flight, stats.dead), (0, 0, 10));
@@ -137,7 +137,7 @@ async fn the_numbers_are_published() {
     let stage = stage();
     let opened = with_dead(&stage, 2).await;
     opened.bus().enqueue(OTHER, &[likes(&stage, 1).remove(0).into()]).await.unwrap();
-    opened.pass(Duration::from_millis(1_500));
+    opened.pass(Duration::from_millis(1_500)).await;
     let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
     metrics::with_local_recorder(&recorder, || opened.bus.record_metrics());
     let text = recorder.handle().render();
@@ -198,7 +198,7 @@ async fn a_stop_waits_for_the_batch_in_hand() {
         ended = &mut run => panic!("{ended:?}"),
         () = tokio::task::yield_now() => {}
     }
-    opened.pass(QueuePolicy::default().visibility);
+    opened.pass(QueuePolicy::default().visibility).await;
     run.await.unwrap();
     assert_eq!(hung.seen().len(), 1);
 }
@@ -233,7 +233,8 @@ async fn dead_letters_come_in_pages() {
         let message = shown.message.unwrap();
         assert_eq!(shown.traceparent, message.event.traceparent);
         assert_eq!((shown.receives, shown.queue.as_str()), (2, QUEUE));
-        assert_eq!(shown.died_at.since(shown.queued_at), QueuePolicy::default().visibility);
+        let died_at = shown.died_at.expect("it is noted");
+        assert_eq!(died_at.since(shown.queued_at), QueuePolicy::default().visibility);
         assert!(shown.body.contains(&message.event.id.to_string()));
     }
 }
@@ -276,7 +277,7 @@ async fn thousands_of_dead_letters_are_redriven_in_order() {
 async fn dead_letters_past_their_time_leave_the_disk() {
     let stage = stage();
     let opened = with_dead(&stage, 3).await;
-    opened.pass(QueuePolicy::default().retention);
+    opened.pass(QueuePolicy::default().retention).await;
     while opened.bus.stats()[0].dead > 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -296,7 +297,7 @@ async fn a_queue_with_too_much_in_flight_waits() {
     }
     assert_eq!(recorder.seen().len(), 10, "the rest waits behind the hidden ones");
     while opened.bus.stats()[0].dead < 30 {
-        opened.pass(QueuePolicy::default().visibility);
+        opened.pass(QueuePolicy::default().visibility).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(recorder.seen().len(), 60);

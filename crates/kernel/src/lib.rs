@@ -18,6 +18,7 @@ pub mod page;
 pub mod peers;
 pub mod principal;
 pub mod problem;
+pub mod queues;
 pub mod request;
 pub mod sequence;
 pub mod sockets;

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use kernel::Event;
 use kernel::bus::Delivery;
 use ulid::Ulid;
 
@@ -13,7 +14,7 @@ use super::{ids_of, kill, likes, sorted, visibility};
 pub async fn a_redriven_message_is_a_new_one(stage: &dyn Stage) {
     let opened = stage.open(ONE, None).await;
     let events = likes(stage, 3);
-    kill(&*opened, &events).await;
+    kill(stage, &*opened, &events).await;
     opened.stop().await;
     let opened = stage.open(ONE, None).await;
     assert_eq!(opened.redrive(A).await, 3);
@@ -21,14 +22,14 @@ pub async fn a_redriven_message_is_a_new_one(stage: &dyn Stage) {
     let a = Recorder::always(Verdict::Done);
     opened.start(vec![a.on(A, 10)]);
     opened.drained().await;
-    assert_eq!(a.events(), ids_of(&events));
+    assert_eq!(sorted(a.events()), ids_of(&events));
     assert!(a.seen().iter().all(|delivery| delivery.receives == 1));
     assert_eq!(opened.redrive(A).await, 0);
 }
 
 pub async fn one_dead_letter_can_be_redriven_alone(stage: &dyn Stage) {
     let opened = stage.open(ONE, None).await;
-    kill(&*opened, &likes(stage, 3)).await;
+    kill(stage, &*opened, &likes(stage, 3)).await;
     opened.stop().await;
     let opened = stage.open(ONE, None).await;
     let dead = opened.dead(A).await;
@@ -48,7 +49,7 @@ pub async fn one_dead_letter_can_be_redriven_alone(stage: &dyn Stage) {
 
 pub async fn purged_dead_letters_are_gone_for_good(stage: &dyn Stage) {
     let opened = stage.open(ONE, None).await;
-    kill(&*opened, &likes(stage, 3)).await;
+    kill(stage, &*opened, &likes(stage, 3)).await;
     assert_eq!(opened.purge(A).await, 3);
     assert!(opened.dead(A).await.is_empty());
     opened.stop().await;
@@ -69,7 +70,7 @@ pub async fn what_nobody_consumes_waits(stage: &dyn Stage) {
     let a = Recorder::always(Verdict::Done);
     opened.start(vec![a.on(A, 10)]);
     opened.drained().await;
-    assert_eq!(a.events(), ids_of(&events));
+    assert_eq!(sorted(a.events()), ids_of(&events));
 }
 
 pub async fn a_clean_stop_repeats_nothing(stage: &dyn Stage) {
@@ -102,7 +103,7 @@ pub async fn failures_are_remembered_over_a_restart(stage: &dyn Stage) {
     let opened = stage.open(ONE, None).await;
     let a = Recorder::always(Verdict::Fail);
     opened.start(vec![a.on(A, 10)]);
-    opened.pass(visibility());
+    opened.pass(visibility(stage)).await;
     opened.drained().await;
     assert!(a.seen().iter().all(|delivery| delivery.receives == 2));
     assert_eq!(opened.dead(A).await.len(), 2);
@@ -119,12 +120,14 @@ pub async fn what_was_in_hand_at_a_crash_comes_again(stage: &dyn Stage) {
     let opened = stage.open(ONE, None).await;
     let a = Recorder::always(Verdict::Done);
     opened.start(vec![a.on(A, 3)]);
-    opened.pass(visibility());
+    opened.pass(visibility(stage)).await;
     opened.drained().await;
     let receives: HashMap<Ulid, u32> =
         a.seen().iter().map(|one| (one.message.event.id, one.receives)).collect();
-    let counted: Vec<u32> = events.iter().map(|event| receives[&event.id]).collect();
-    assert_eq!(counted, [2, 2, 2, 1, 1]);
+    let in_hand = hung.events();
+    let expected = |event: &Event| if in_hand.contains(&event.id) { 2 } else { 1 };
+    assert!(events.iter().all(|event| receives[&event.id] == expected(event)), "{receives:?}");
+    assert_eq!(in_hand.len(), 3);
 }
 
 pub async fn a_message_that_never_lets_go_dies_and_its_neighbours_live(stage: &dyn Stage) {
@@ -143,14 +146,14 @@ pub async fn a_message_that_never_lets_go_dies_and_its_neighbours_live(stage: &d
     let opened = stage.open(ONE, None).await;
     let a = Recorder::ruled(rule);
     opened.start(vec![a.on(A, 10)]);
-    opened.pass(visibility());
+    opened.pass(visibility(stage)).await;
     while !a.events().contains(&bad) {
         a.reached(a.seen().len() + 1).await;
     }
     opened.crash().await;
     let opened = stage.open(ONE, None).await;
     opened.start(vec![Recorder::ruled(rule).on(A, 10)]);
-    opened.pass(visibility());
+    opened.pass(visibility(stage)).await;
     opened.drained().await;
     let dead: Vec<Ulid> = opened.dead(A).await.iter().map(|dead| dead.message.event.id).collect();
     assert_eq!(dead, [bad]);
@@ -182,8 +185,9 @@ pub async fn failures_die_in_any_order_too(stage: &dyn Stage) {
     opened.bus().publish(&events).await.expect("the bus takes it");
     opened.start(vec![a.on(A, 5)]);
     opened.idle().await;
-    opened.pass(visibility());
+    opened.pass(visibility(stage)).await;
     opened.drained().await;
-    let dead = opened.dead(A).await.iter().map(|dead| dead.message.event.id).collect();
-    assert_eq!(sorted(dead), sorted(bad));
+    let mut dead = sorted(opened.dead(A).await.iter().map(|one| one.message.event.id).collect());
+    dead.dedup();
+    assert_eq!(dead, bad);
 }

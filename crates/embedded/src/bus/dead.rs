@@ -1,60 +1,41 @@
 //! Dead letters, for the operator: look at them, queue them again, or drop them.
 
+use async_trait::async_trait;
 use kernel::bus::Message;
+use kernel::queues::{DeadLetter, DeadPage, PAGE_MAX, QueueStats, Queues, Which};
 use kernel::{Code, Problem, Time};
-use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::committer::Job;
 use super::store::{DeadRow, Kind};
 use super::{Bus, engine};
 
-/// Dead letters on a page, at most; and how many are moved or dropped at once.
-pub const PAGE_MAX: usize = 500;
+#[async_trait]
+impl Queues for Bus {
+    async fn stats(&self) -> Result<Vec<QueueStats>, Problem> {
+        Ok(Bus::stats(self))
+    }
 
-/// A message that its handler could not do.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct DeadLetter {
-    /// Queue and position, such as `timeline-fanout:42`.
-    pub id: String,
-    /// The queue it died in.
-    pub queue: String,
-    /// Why its last receive failed.
-    pub reason: String,
-    /// How often it was received.
-    pub receives: u32,
-    /// When it was first queued; its retention counts from here.
-    pub queued_at: Time,
-    /// When it came to the dead letters.
-    pub died_at: Time,
-    /// The trace of the request that caused it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub traceparent: Option<String>,
-    /// The message; none when this release cannot read it (see `body`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<Message>,
-    /// The message as it was stored.
-    #[serde(skip)]
-    pub body: String,
-}
+    async fn dead_list(
+        &self,
+        queue: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<DeadPage, Problem> {
+        Bus::dead_list(self, queue, after, limit).await
+    }
 
-/// Some dead letters, oldest first.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
-pub struct DeadPage {
-    /// The letters.
-    pub items: Vec<DeadLetter>,
-    /// The id after which to go on, where there may be more.
-    pub next: Option<String>,
-}
+    async fn dead_show(&self, id: &str) -> Result<DeadLetter, Problem> {
+        Bus::dead_show(self, id).await
+    }
 
-/// Which dead letters are meant.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Which<'a> {
-    /// All of a queue.
-    Queue(&'a str),
-    /// One, by its id.
-    One(&'a str),
+    async fn dead_redrive(&self, which: Which<'_>) -> Result<u64, Problem> {
+        Bus::dead_redrive(self, which).await
+    }
+
+    async fn dead_purge(&self, which: Which<'_>) -> Result<u64, Problem> {
+        Bus::dead_purge(self, which).await
+    }
 }
 
 impl Bus {
@@ -199,7 +180,7 @@ impl Bus {
             reason: row.reason,
             receives: row.receives,
             queued_at: Time::from_millis(row.queued),
-            died_at: Time::from_millis(row.died),
+            died_at: Some(Time::from_millis(row.died)),
             traceparent: message.as_ref().and_then(|one| one.event.traceparent.clone()),
             message,
             body: row.message.get().to_owned(),

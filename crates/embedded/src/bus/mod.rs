@@ -34,9 +34,7 @@ use kernel::{Clock, Event, Problem, Time};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use kernel::bus::QueueSpec;
-
-pub use dead::{DeadLetter, DeadPage, PAGE_MAX, Which};
-pub use stats::QueueStats;
+pub use kernel::queues::{DeadLetter, DeadPage, PAGE_MAX, QueueStats, Which};
 
 use self::chaos::Dice;
 use self::committer::{Committer, Job, Row};

@@ -4,26 +4,10 @@
 use std::time::Duration;
 
 use kernel::Time;
-use serde::Serialize;
+use kernel::queues::QueueStats;
 
 use super::queue::Count;
 use super::{Bus, Queue};
-
-/// One queue's numbers.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct QueueStats {
-    /// The queue.
-    pub queue: &'static str,
-    /// Messages that wait to be received.
-    pub waiting: u64,
-    /// Messages in a handler's hand, or hidden until they are tried again.
-    pub in_flight: u64,
-    /// How long ago the oldest message was queued; zero where there is none.
-    pub oldest_age: Duration,
-    /// Dead letters.
-    pub dead: u64,
-}
 
 impl Bus {
     /// Every queue's numbers. Cheap: counted as messages come and go, not when asked.

@@ -91,7 +91,7 @@ impl Opened for Open {
         }
     }
 
-    fn pass(&self, time: Duration) {
+    async fn pass(&self, time: Duration) {
         self.clock.advance(time);
         self.bus.tick();
     }
