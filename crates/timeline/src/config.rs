@@ -28,14 +28,12 @@ pub struct Config {
     pub resume_entries_max: usize,
     /// How long tombstones stay; longer than any event may be late.
     pub tombstones: Duration,
-    /// Bytes of encoded posts kept in memory.
+    /// Bytes of encoded posts kept in memory, each with its like count.
     pub post_bytes_max: u64,
     /// Bytes of encoded authors kept in memory.
     pub author_bytes_max: u64,
     /// How long an encoded author is good without an event.
     pub author_kept: Duration,
-    /// Like counts kept in memory.
-    pub like_counts_max: usize,
     /// How long a like count is good.
     pub like_count_kept: Duration,
     /// How long a new socket's live frames wait for a resume that is to go before them.
@@ -71,7 +69,6 @@ impl Default for Config {
             post_bytes_max: 64 * 1024 * 1024,
             author_bytes_max: 16 * 1024 * 1024,
             author_kept: Duration::from_mins(1),
-            like_counts_max: 100_000,
             like_count_kept: Duration::from_secs(2),
             resume_grace: Duration::from_millis(250),
             origins: Vec::new(),

@@ -202,8 +202,8 @@ impl Timeline {
         let like_count = if age.as_secs() < COUNT_LAG_SECS {
             0
         } else {
-            let counts = self.objects.like_counts(&*self.parts.peers, &[post_id]).await?;
-            counts.first().copied().unwrap_or(0)
+            let counted = self.objects.posts(&*self.parts.peers, &[post_id]).await?;
+            counted.iter().flatten().next().map_or(0, |post| post.likes())
         };
         let entry = FeedEntry { post_id, author_id, arrival: plan.arrival };
         let author = plan.author.clone();

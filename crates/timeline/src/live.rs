@@ -37,7 +37,7 @@ pub(crate) fn parse(text: &str) -> Result<FromPeer, Problem> {
 /// An entry that arrived with the turn `arrival`.
 pub(crate) fn entry(arrival: u64, item: &Item) -> Bytes {
     let cursor = Place::live(arrival).newer();
-    let mut frame = Vec::with_capacity(item.post.len() + item.author.len() + 256);
+    let mut frame = Vec::with_capacity(item.post.json.len() + item.author.len() + 256);
     frame.extend_from_slice(ENTRY_START);
     frame.extend_from_slice(cursor.as_bytes());
     frame.extend_from_slice(b"\",\"data\":");
@@ -92,6 +92,7 @@ mod tests {
     use kernel::feed::FeedEntry;
 
     use super::*;
+    use crate::objects::Shown;
 
     #[test]
     fn an_entry_carries_its_arrival_and_others_do_not() {
@@ -99,7 +100,7 @@ mod tests {
             FeedEntry { post_id: PostId(1.into()), author_id: UserId(2.into()), arrival: 7 };
         let item = Item {
             entry: entry_id,
-            post: Bytes::from_static(b"{}"),
+            post: Shown::new(Bytes::from_static(b"{}")).into(),
             author: Bytes::from_static(b"{}"),
             like_count: 0,
             liked: false,

@@ -83,7 +83,8 @@ impl Place {
     }
 
     fn text(self) -> String {
-        let mut text = self.post.text();
+        let mut text = String::with_capacity(2 * ulid::ULID_LEN);
+        text.push_str(self.post.0.array_to_str(&mut [0; ulid::ULID_LEN]));
         text.push_str(itoa::Buffer::new().format(self.seen));
         text
     }

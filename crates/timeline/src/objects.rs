@@ -2,9 +2,11 @@
 //!
 //! Posts never change, so they stay until there is no room; whether one still exists is asked anew
 //! at every reading. Authors change by event. Counts may be some seconds old.
+//!
+//! A warm page finds everything here, so that is the straight way through; whatever is not here is
+//! asked for in boxes of its own, to keep a reading's future small.
 
-use std::collections::HashSet;
-use std::hash::Hash;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,10 +20,41 @@ use quick_cache::sync::Cache;
 use crate::Config;
 
 /// What a cached object costs beside its bytes.
-const OVERHEAD_BYTES: usize = 160;
+const OVERHEAD_BYTES: usize = 192;
 
 /// Ids that one call of a peer takes.
 const IDS_MAX: usize = 100;
+
+/// A post as it is shown, and by how many it is liked.
+pub(crate) struct Shown {
+    /// The encoded post.
+    pub(crate) json: Bytes,
+    likes: AtomicU64,
+    /// When the likes were counted, in milliseconds since 1970; zero for never.
+    counted: AtomicI64,
+}
+
+impl Shown {
+    /// A post whose likes have not been counted.
+    pub(crate) fn new(json: Bytes) -> Self {
+        Self { json, likes: AtomicU64::new(0), counted: AtomicI64::new(0) }
+    }
+
+    /// By how many the post was liked when that was last looked up.
+    pub(crate) fn likes(&self) -> u64 {
+        self.likes.load(Ordering::Acquire)
+    }
+
+    fn counted(&self) -> Time {
+        Time::from_millis(self.counted.load(Ordering::Acquire))
+    }
+
+    /// The count before its time: whoever sees the time sees this count or a newer one.
+    fn count(&self, likes: u64, now: Time) {
+        self.likes.store(likes, Ordering::Release);
+        self.counted.store(now.millis(), Ordering::Release);
+    }
+}
 
 #[derive(Clone)]
 struct Author {
@@ -38,9 +71,9 @@ fn weight(len: usize) -> u64 {
     u64::try_from(len + OVERHEAD_BYTES).unwrap_or(u64::MAX)
 }
 
-impl Weighter<PostId, Bytes> for ByBytes {
-    fn weight(&self, _: &PostId, json: &Bytes) -> u64 {
-        weight(json.len())
+impl Weighter<PostId, Arc<Shown>> for ByBytes {
+    fn weight(&self, _: &PostId, post: &Arc<Shown>) -> u64 {
+        weight(post.json.len())
     }
 }
 
@@ -52,9 +85,8 @@ impl Weighter<UserId, Author> for ByBytes {
 
 /// The caches of what readers share.
 pub(crate) struct Objects {
-    posts: Cache<PostId, Bytes, ByBytes>,
+    posts: Cache<PostId, Arc<Shown>, ByBytes>,
     authors: Cache<UserId, Author, ByBytes>,
-    likes: Cache<PostId, (u64, Time)>,
     /// Held while an author is compared and replaced.
     authors_turn: Mutex<()>,
     author_kept: Duration,
@@ -66,13 +98,6 @@ fn items(bytes_max: u64) -> usize {
     usize::try_from(bytes_max / 512).unwrap_or(usize::MAX)
 }
 
-/// Those of `ids` for which `cached` has nothing, each once.
-fn missing<T: Copy + Eq + Hash, U>(ids: &[T], cached: &[Option<U>]) -> Vec<T> {
-    let mut seen = HashSet::new();
-    let absent = ids.iter().zip(cached).filter(|(_, cached)| cached.is_none());
-    absent.map(|(id, _)| *id).filter(|id| seen.insert(*id)).collect()
-}
-
 impl Objects {
     /// Empty caches.
     pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Self {
@@ -80,7 +105,6 @@ impl Objects {
         Self {
             posts: Cache::with_weighter(items(posts), posts, ByBytes),
             authors: Cache::with_weighter(items(authors), authors, ByBytes),
-            likes: Cache::new(config.like_counts_max),
             authors_turn: Mutex::new(()),
             author_kept: config.author_kept,
             likes_kept: config.like_count_kept,
@@ -89,30 +113,63 @@ impl Objects {
     }
 
     /// Keeps a post that came by.
-    pub(crate) fn keep_post(&self, post: &Post) -> Bytes {
-        let encoded = json(post);
-        self.posts.insert(post.post_id, encoded.clone());
-        encoded
+    pub(crate) fn keep_post(&self, post: &Post) -> Arc<Shown> {
+        if let Some(kept) = self.posts.get(&post.post_id) {
+            return kept;
+        }
+        let shown = Arc::new(Shown::new(json(post)));
+        self.posts.insert(post.post_id, Arc::clone(&shown));
+        shown
     }
 
-    /// Encoded posts; none for those that do not exist. One that is cached may be deleted by now.
+    /// Posts as they are shown, with counts that are some seconds old at most; none for those that
+    /// do not exist. One that is cached may be deleted by now.
     pub(crate) async fn posts(
         &self,
         peers: &dyn Peers,
         ids: &[PostId],
-    ) -> Result<Vec<Option<Bytes>>, Problem> {
+    ) -> Result<Vec<Option<Arc<Shown>>>, Problem> {
         let mut found: Vec<_> = ids.iter().map(|id| self.posts.get(id)).collect();
-        if found.iter().all(Option::is_some) {
-            return Ok(found);
-        }
-        for chunk in missing(ids, &found).chunks(IDS_MAX) {
-            for post in peers.posts(chunk).await?.iter().flatten() {
-                let encoded = self.keep_post(post);
-                let places = ids.iter().zip(&mut found).filter(|(id, _)| **id == post.post_id);
-                places.for_each(|(_, place)| *place = Some(encoded.clone()));
-            }
+        let now = self.clock.now();
+        let is_fresh = |post: &Option<Arc<Shown>>| {
+            post.as_ref().is_some_and(|post| now.since(post.counted()) < self.likes_kept)
+        };
+        if !found.iter().all(is_fresh) {
+            let stale = (0..ids.len()).filter(|place| !is_fresh(&found[*place])).collect();
+            Box::pin(self.look_up(peers, ids, &mut found, stale, now)).await?;
         }
         Ok(found)
+    }
+
+    /// Fills in what is missing at the places that are `stale`.
+    async fn look_up(
+        &self,
+        peers: &dyn Peers,
+        ids: &[PostId],
+        found: &mut [Option<Arc<Shown>>],
+        stale: Vec<usize>,
+        now: Time,
+    ) -> Result<(), Problem> {
+        for places in stale.chunks(IDS_MAX) {
+            let uncounted: Vec<_> = places.iter().map(|place| ids[*place]).collect();
+            let absent = places.iter().filter(|place| found[**place].is_none());
+            let absent: Vec<_> = absent.map(|place| ids[*place]).collect();
+            let posts = async {
+                if absent.is_empty() { Ok(Vec::new()) } else { peers.posts(&absent).await }
+            };
+            let (posts, counts) = tokio::try_join!(posts, peers.like_counts(&uncounted))?;
+            let mut posts = posts.into_iter();
+            for (place, count) in places.iter().zip(counts) {
+                let post = &mut found[*place];
+                if post.is_none() {
+                    *post = posts.next().flatten().map(|post| self.keep_post(&post));
+                }
+                if let Some(post) = post {
+                    post.count(count, now);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Encoded profiles; none for those who are gone.
@@ -122,22 +179,41 @@ impl Objects {
         ids: &[UserId],
     ) -> Result<Vec<Option<Bytes>>, Problem> {
         let now = self.clock.now();
-        let good = |author: &Author| now.since(author.loaded) < self.author_kept;
-        let cached: Vec<_> = ids.iter().map(|id| self.authors.get(id).filter(good)).collect();
-        let missing = missing(ids, &cached);
-        let mut found: Vec<_> =
-            cached.into_iter().map(|author| author.and_then(|author| author.json)).collect();
+        let (mut found, mut missing) = (Vec::with_capacity(ids.len()), Vec::new());
+        for id in ids {
+            match self.authors.get(id) {
+                Some(author) if now.since(author.loaded) < self.author_kept => {
+                    found.push(author.json);
+                }
+                _ => {
+                    found.push(None);
+                    if !missing.contains(id) {
+                        missing.push(*id);
+                    }
+                }
+            }
+        }
+        if !missing.is_empty() {
+            Box::pin(self.load_authors(peers, ids, &mut found, &missing)).await?;
+        }
+        Ok(found)
+    }
+
+    async fn load_authors(
+        &self,
+        peers: &dyn Peers,
+        ids: &[UserId],
+        found: &mut [Option<Bytes>],
+        missing: &[UserId],
+    ) -> Result<(), Problem> {
         for chunk in missing.chunks(IDS_MAX) {
             for (id, profile) in chunk.iter().zip(peers.profiles(chunk).await?) {
-                let encoded = match &profile {
-                    Some(profile) => self.keep_author(profile),
-                    None => None,
-                };
-                let places = ids.iter().zip(&mut found).filter(|(other, _)| *other == id);
+                let encoded = profile.as_ref().and_then(|profile| self.keep_author(profile));
+                let places = ids.iter().zip(&mut *found).filter(|(other, _)| *other == id);
                 places.for_each(|(_, place)| place.clone_from(&encoded));
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Keeps a profile unless a newer one is there; answers the one that stays.
@@ -163,24 +239,5 @@ impl Objects {
         let never = Time::from_millis(i64::MAX);
         let _turn = self.authors_turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.authors.insert(user, Author { json: None, updated_at: never, loaded: never });
-    }
-
-    /// Like counts, some seconds old at most.
-    pub(crate) async fn like_counts(
-        &self,
-        peers: &dyn Peers,
-        ids: &[PostId],
-    ) -> Result<Vec<u64>, Problem> {
-        let now = self.clock.now();
-        let good = |(_, loaded): &(u64, Time)| now.since(*loaded) < self.likes_kept;
-        let mut found: Vec<_> = ids.iter().map(|id| self.likes.get(id).filter(good)).collect();
-        for chunk in missing(ids, &found).chunks(IDS_MAX) {
-            for (id, count) in chunk.iter().zip(peers.like_counts(chunk).await?) {
-                self.likes.insert(*id, (count, now));
-                let places = ids.iter().zip(&mut found).filter(|(other, _)| *other == id);
-                places.for_each(|(_, place)| *place = Some((count, now)));
-            }
-        }
-        Ok(found.into_iter().map(|count| count.map_or(0, |(count, _)| count)).collect())
     }
 }

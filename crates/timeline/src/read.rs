@@ -1,6 +1,8 @@
 //! Reading a feed, in four steps: the skeleton says which entries, hydration brings what they
 //! show, the rules have the last word on what may be shown, and presentation writes it down.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use kernel::feed::FeedEntry;
 use kernel::page::Direction;
@@ -9,7 +11,7 @@ use kernel::{Limit, PostId, Problem, UserId};
 
 use crate::Timeline;
 use crate::model::Place;
-use crate::objects::Objects;
+use crate::objects::{Objects, Shown};
 
 /// A page as it is answered.
 pub(crate) struct Answer {
@@ -19,11 +21,13 @@ pub(crate) struct Answer {
     pub(crate) hit: bool,
 }
 
+/// Entries that may come on a page, in their order.
+type Candidates<'a> = Box<dyn Iterator<Item = FeedEntry> + Send + 'a>;
+
 /// What other services know of some entries, in their order.
 pub(crate) struct Hydrated {
-    posts: Vec<Option<Bytes>>,
+    posts: Vec<Option<Arc<Shown>>>,
     authors: Vec<Option<Bytes>>,
-    like_counts: Vec<u64>,
     liked: Vec<bool>,
     exist: Vec<bool>,
 }
@@ -31,7 +35,7 @@ pub(crate) struct Hydrated {
 /// One entry that may be shown.
 pub(crate) struct Item {
     pub(crate) entry: FeedEntry,
-    pub(crate) post: Bytes,
+    pub(crate) post: Arc<Shown>,
     pub(crate) author: Bytes,
     pub(crate) like_count: u64,
     pub(crate) liked: bool,
@@ -47,34 +51,34 @@ pub(crate) async fn hydrate(
 ) -> Result<Hydrated, Problem> {
     let ids: Vec<PostId> = entries.iter().map(|entry| entry.post_id).collect();
     let writers: Vec<UserId> = entries.iter().map(|entry| entry.author_id).collect();
-    let (posts, authors, like_counts, liked, exist) = tokio::try_join!(
+    let (posts, authors, liked, exist) = tokio::try_join!(
         objects.posts(peers, &ids),
         objects.authors(peers, &writers),
-        objects.like_counts(peers, &ids),
         peers.liked(viewer, &ids),
         peers.posts_exist(&ids),
     )?;
-    Ok(Hydrated { posts, authors, like_counts, liked, exist })
+    Ok(Hydrated { posts, authors, liked, exist })
 }
 
 /// Drops what may not be shown: deleted posts, and posts of people who are gone. What the viewer
 /// does not follow any more was dropped with the skeleton.
 pub(crate) fn rules(entries: &[FeedEntry], hydrated: Hydrated) -> Vec<Item> {
-    let Hydrated { posts, authors, like_counts, liked, exist } = hydrated;
-    let objects = posts.into_iter().zip(authors);
-    let facts = like_counts.into_iter().zip(liked).zip(exist);
+    let Hydrated { posts, authors, liked, exist } = hydrated;
+    let (objects, facts) = (posts.into_iter().zip(authors), liked.into_iter().zip(exist));
     let all = entries.iter().zip(objects).zip(facts);
-    let shown = all.filter_map(|((entry, (post, author)), ((like_count, liked), exists))| {
+    let mut items = Vec::with_capacity(entries.len());
+    items.extend(all.filter_map(|((entry, (post, author)), (liked, exists))| {
         let (post, author) = (post?, author?);
+        let like_count = post.likes();
         exists.then_some(Item { entry: *entry, post, author, like_count, liked })
-    });
-    shown.collect()
+    }));
+    items
 }
 
 /// Writes one item as JSON.
 pub(crate) fn present_item(body: &mut Vec<u8>, item: &Item) {
     body.extend_from_slice(b"{\"post\":");
-    body.extend_from_slice(&item.post);
+    body.extend_from_slice(&item.post.json);
     body.extend_from_slice(b",\"author\":");
     body.extend_from_slice(&item.author);
     body.extend_from_slice(b",\"likeCount\":");
@@ -85,7 +89,7 @@ pub(crate) fn present_item(body: &mut Vec<u8>, item: &Item) {
 
 /// Writes a page as JSON.
 fn present(items: &[Item], next: Option<&str>, prev: Option<&str>) -> Bytes {
-    let size: usize = items.iter().map(|item| item.post.len() + item.author.len() + 80).sum();
+    let size: usize = items.iter().map(|item| item.post.json.len() + item.author.len() + 80).sum();
     let mut body = Vec::with_capacity(size + 256);
     body.extend_from_slice(b"{\"items\":[");
     for (index, item) in items.iter().enumerate() {
@@ -155,33 +159,37 @@ impl Timeline {
         let newest = &cached.skeleton.entries;
         let seen = from.map_or(cached.skeleton.seen, |place| place.seen);
         let start = from.map_or(0, |place| newest.partition_point(|e| e.post_id >= place.post));
-        let mut candidates: Vec<FeedEntry> =
-            newest[start..].iter().filter(|entry| entry.arrival <= seen).copied().collect();
+        let visible = newest[start..].iter().filter(|entry| entry.arrival <= seen).copied();
+        let mut candidates: Candidates<'_> = Box::new(visible);
         let (mut hit, mut exhausted) = (cached.hit, cached.skeleton.exhausted);
         // Everything from here on has been looked at or is among the candidates.
         let mut below = from.map(|place| place.post);
         if let Some(last) = newest.last() {
             below = Some(below.map_or(last.post_id, |below| below.min(last.post_id)));
         }
-        let (mut items, mut at) = (Vec::with_capacity(limit), 0);
+        let (mut items, mut last, mut ahead) = (Vec::new(), None, candidates.next());
         while items.len() < limit {
-            if at == candidates.len() {
+            let Some(first) = ahead else {
                 if exhausted {
                     break;
                 }
                 hit = false;
                 let deeper =
                     Box::pin(self.deeper(viewer, below, seen, limit - items.len())).await?;
-                (candidates, at) = (deeper.entries, 0);
+                candidates = Box::new(deeper.entries.into_iter());
+                ahead = candidates.next();
                 (below, exhausted) = (deeper.below, deeper.exhausted);
                 continue;
-            }
-            let end = candidates.len().min(at + limit - items.len());
-            items.extend(self.items(viewer, &candidates[at..end]).await?);
-            at = end;
+            };
+            let mut some = Vec::with_capacity(limit - items.len());
+            some.push(first);
+            some.extend(candidates.by_ref().take(limit - items.len() - 1));
+            last = some.last().map(|entry| entry.post_id);
+            ahead = candidates.next();
+            let mut shown = self.items(viewer, &some).await?;
+            if items.is_empty() { items = shown } else { items.append(&mut shown) }
         }
-        let last = candidates[..at].last().map(|entry| entry.post_id).or(below);
-        let more = at < candidates.len() || !exhausted;
+        let more = ahead.is_some() || !exhausted;
         let next = last.filter(|_| more).map(|post| Place { post, seen }.older());
         let prev = items.first().map(|item| Place { post: item.entry.post_id, seen }.newer());
         Ok(Answer { body: present(&items, next.as_deref(), prev.as_deref()), hit })
@@ -229,7 +237,7 @@ mod tests {
             FeedEntry { post_id: PostId(1.into()), author_id: UserId(2.into()), arrival: 3 };
         let item = |like_count, liked| Item {
             entry,
-            post: Bytes::from_static(b"{\"text\":\"a\"}"),
+            post: Shown::new(Bytes::from_static(b"{\"text\":\"a\"}")).into(),
             author: Bytes::from_static(b"{}"),
             like_count,
             liked,
