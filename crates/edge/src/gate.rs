@@ -77,7 +77,7 @@ pub(crate) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
     let serving = gate.serve(&mut visit, parts, &mut upload, next).instrument(span);
     let served = match AssertUnwindSafe(serving).catch_unwind().await {
         Ok(served) => served,
-        Err(panic) => Err(Problem::internal(Panicked(panic_text(panic.as_ref())))),
+        Err(panic) => Err(panicked(panic.as_ref())),
     };
     let mut response = served.unwrap_or_else(IntoResponse::into_response);
     let elapsed = started.elapsed();
@@ -92,10 +92,11 @@ pub(crate) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: 
     response
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+/// The problem that stands for a handler's panic.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Problem {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("no message").to_owned()
+    Problem::internal(Panicked(text.unwrap_or("no message").to_owned()))
 }
 
 impl Gate {
@@ -225,7 +226,7 @@ impl Gate {
 }
 
 /// Runs `work` as part of the request, for as long as the budget lasts.
-async fn in_time<F: Future>(
+pub(crate) async fn in_time<F: Future>(
     budget: Duration,
     traceparent: String,
     work: F,
@@ -237,7 +238,7 @@ async fn in_time<F: Future>(
     })
 }
 
-fn uri_bytes(parts: &Parts) -> usize {
+pub(crate) fn uri_bytes(parts: &Parts) -> usize {
     parts.uri.path_and_query().map_or(0, |text| text.as_str().len())
 }
 

@@ -19,6 +19,7 @@ pub mod docs;
 pub mod extract;
 mod gate;
 pub mod health;
+pub mod internal;
 mod limits;
 pub mod openapi;
 mod record;
@@ -62,7 +63,7 @@ impl Edge {
     ///
     /// `document` (see [`openapi::finish`]) tells which operations are public; everything else that
     /// the router matches wants a good access token. Routes under `/internal/` are never reachable
-    /// through the edge: mount them beside it.
+    /// through the edge: mount them beside it ([`internal`]).
     pub fn wrap(self, router: Router, document: &OpenApi) -> Router {
         let worth_it = SizeAbove::new(self.config.compress_min_bytes)
             .and(NotForContentType::IMAGES)

@@ -64,6 +64,16 @@ impl Routes {
         Self { documented, other: Route::new("other", Vec::new()) }
     }
 
+    /// The routes between services, each of which is asked by POST alone.
+    pub(crate) fn internal(paths: &[&str]) -> Self {
+        let route = |path: &&str| {
+            let operations = vec![(Method::POST, Access::SignedIn)];
+            ((*path).to_owned(), Route::new(path, operations))
+        };
+        let documented = paths.iter().map(route).collect();
+        Self { documented, other: Route::new("other", Vec::new()) }
+    }
+
     /// The route that the router matched.
     pub(crate) fn find(&self, matched: Option<&str>) -> &Route {
         matched.and_then(|path| self.documented.get(path)).unwrap_or(&self.other)

@@ -12,6 +12,7 @@ pub mod fill;
 pub mod fold;
 pub mod identity;
 pub mod ids;
+pub mod internal;
 pub mod limiter;
 pub mod outbox;
 pub mod page;

@@ -7,6 +7,8 @@ mod browsers;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod internal;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod names;

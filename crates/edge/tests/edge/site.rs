@@ -196,6 +196,17 @@ impl Site {
         limiter: Arc<dyn Limiter>,
         clock: Arc<TestClock>,
     ) -> Self {
+        let internal = Router::new().route("/internal/posts", get(async || "internal"));
+        Self::over(internal, config, health, limiter, clock)
+    }
+
+    fn over(
+        more: Router,
+        config: Config,
+        health: Health,
+        limiter: Arc<dyn Limiter>,
+        clock: Arc<TestClock>,
+    ) -> Self {
         let (router, document) = OpenApiRouter::new()
             .routes(routes!(open))
             .routes(routes!(mine))
@@ -212,12 +223,24 @@ impl Site {
             .split_for_parts();
         let router = router
             .route("/hidden", get(async || "hidden"))
-            .route("/internal/posts", get(async || "internal"))
+            .merge(more)
             .route("/assets/{*file}", get(async || "asset"));
         let document = edge::openapi::finish(document, "1.2.3");
         let ids = SeededIds::new(clock.clone(), 7);
         let edge = Edge { config, identity: Arc::new(OneToken), limiter, ids };
         Self { router: edge.wrap(router, &document), document, clock }
+    }
+
+    /// The same without the route below `/internal/` that the site itself has.
+    pub(crate) fn bare(config: Config) -> Self {
+        let clock = TestClock::new();
+        let limiter = MemoryLimiter::new(clock.clone());
+        Self::over(Router::new(), config, Health::new("1.2.3"), limiter, clock)
+    }
+
+    /// Adds routes beside the edge.
+    pub(crate) fn mount(&mut self, add: impl FnOnce(Router) -> Router) {
+        self.router = add(std::mem::take(&mut self.router));
     }
 
     pub(crate) async fn call(&self, request: Call) -> Answer {

@@ -1,0 +1,306 @@
+//! `/internal/*`: what other services' processes read here, over the [`Peers`] of this process.
+//!
+//! These routes stand beside the edge, not behind it: [`Internal::beside`]. They are not in the
+//! OpenAPI document, no user's token opens them and no user's bucket counts them, while the limits
+//! of bodies and addresses, the deadline, the names of a request, the rendering of problems and the
+//! log line are those of every request. Where all services live in one process there are no such
+//! routes: the address answers 404.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json as Answer, Router};
+use futures_util::FutureExt;
+use http::Version;
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, HeaderValue};
+use http::request::Parts;
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use kernel::ids::LIST_MAX;
+use kernel::internal::{
+    Claims, EDGES_MAX, Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, LIKED, Liked, Newest, POSTS,
+    POSTS_EXIST, POSTS_NEWEST, PROFILES, SECRET_MIN_BYTES, Service, TOKEN_SECS, TOKEN_USE,
+};
+use kernel::peers::{Followers, Peers};
+use kernel::{Clock, Code, Post, PostId, Problem, Profile, UserId};
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use crate::body::Upload;
+use crate::gate::{in_time, panicked, uri_bytes};
+use crate::record::record;
+use crate::render::render;
+use crate::routes::Routes;
+use crate::trace::Names;
+use crate::{Config, Json};
+
+/// Seconds by which the clocks of two machines may differ.
+const SKEW_SECS: i64 = 5;
+
+/// Tells whether the head of a request shows that its signature was verified (SigV4): the function
+/// knows how the gateway in front of it says so.
+pub type Signed = Arc<dyn Fn(&Parts) -> bool + Send + Sync>;
+
+/// How callers prove that they are a service.
+#[derive(Clone)]
+pub enum Guard {
+    /// By a service token.
+    Token(TokenVerifier),
+    /// By a signature that the gateway has verified.
+    Signed(Signed),
+}
+
+/// Verifies service tokens.
+#[derive(Clone)]
+pub struct TokenVerifier {
+    keys: Arc<[DecodingKey]>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A shared secret is too short to keep anybody out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a shared secret has at least {SECRET_MIN_BYTES} bytes")]
+pub struct WeakSecret;
+
+impl TokenVerifier {
+    /// A verifier for tokens over any of `secrets`: more than one while the secret is replaced.
+    pub fn new(secrets: &[&[u8]], clock: Arc<dyn Clock>) -> Result<Self, WeakSecret> {
+        if secrets.is_empty() || secrets.iter().any(|secret| secret.len() < SECRET_MIN_BYTES) {
+            return Err(WeakSecret);
+        }
+        let keys = secrets.iter().map(|secret| DecodingKey::from_secret(secret)).collect();
+        Ok(Self { keys, clock })
+    }
+
+    /// Whether `token` is a service token for `service` that is good now.
+    fn accepts(&self, token: &str, service: Service) -> bool {
+        let mut rules = Validation::new(Algorithm::HS256);
+        rules.set_audience(&[service.name()]);
+        rules.set_required_spec_claims(&["exp", "aud"]);
+        // Against our own clock, below.
+        rules.validate_exp = false;
+        // The signature is compared in constant time, and before any claim is read.
+        let claims = self.keys.iter().find_map(|key| {
+            jsonwebtoken::decode::<Claims>(token, key, &rules).ok().map(|data| data.claims)
+        });
+        let now = self.clock.now().secs();
+        claims.is_some_and(|claims| {
+            claims.token_use == TOKEN_USE
+                && claims.exp > now
+                && claims.iat <= now + SKEW_SECS
+                && claims.exp <= claims.iat + TOKEN_SECS
+        })
+    }
+}
+
+impl Guard {
+    fn admits(&self, parts: &Parts, service: Service) -> bool {
+        match self {
+            Self::Token(verifier) => {
+                bearer(parts).is_some_and(|token| verifier.accepts(token, service))
+            }
+            Self::Signed(signed) => signed(parts),
+        }
+    }
+}
+
+/// The one token of a request, in the header alone.
+fn bearer(parts: &Parts) -> Option<&str> {
+    let mut values = parts.headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// Everything that the internal routes need.
+pub struct Internal {
+    /// The limits that hold for every request.
+    pub config: Config,
+    /// Who may ask.
+    pub guard: Guard,
+    /// The reads of the services that live in this process.
+    pub peers: Arc<dyn Peers>,
+    /// Request and trace ids.
+    pub ids: Arc<dyn kernel::Ids>,
+}
+
+impl Internal {
+    /// The router with the routes of those services beside it; the others' are not there. What no
+    /// route matches still falls to the router's own answer.
+    pub fn beside(self, router: Router, services: &[Service]) -> Router {
+        let door = Arc::new(self);
+        let all = services.iter().fold(Router::new(), |all, service| {
+            let (routes, paths) = routes(*service);
+            let door = Arc::new(Door {
+                service: *service,
+                routes: Routes::internal(paths),
+                internal: Arc::clone(&door),
+            });
+            let routes = routes.route_layer(from_fn_with_state(Arc::clone(&door), pass));
+            all.merge(routes.with_state(Arc::clone(&door.internal.peers)))
+        });
+        // Of two routers without a fallback of their own, that of the second one stays.
+        all.merge(router)
+    }
+}
+
+type Reads = Arc<dyn Peers>;
+
+fn routes(service: Service) -> (Router<Reads>, &'static [&'static str]) {
+    let router = Router::new();
+    match service {
+        Service::User => (router.route(PROFILES, post(profiles)), &[PROFILES]),
+        Service::Post => (
+            router
+                .route(POSTS, post(posts))
+                .route(POSTS_EXIST, post(posts_exist))
+                .route(POSTS_NEWEST, post(newest_posts)),
+            &[POSTS, POSTS_EXIST, POSTS_NEWEST],
+        ),
+        Service::Social => (
+            router
+                .route(LIKE_COUNTS, post(like_counts))
+                .route(LIKED, post(liked))
+                .route(FOLLOWERS, post(followers))
+                .route(FOLLOWING, post(following)),
+            &[LIKE_COUNTS, LIKED, FOLLOWERS, FOLLOWING],
+        ),
+    }
+}
+
+/// What stands before one service's routes.
+struct Door {
+    service: Service,
+    routes: Routes,
+    internal: Arc<Internal>,
+}
+
+/// Serves one request.
+async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let (parts, body) = request.into_parts();
+    let config = &door.internal.config;
+    let (version, method) = (parts.version, parts.method.clone());
+    let names = Names::of(&parts.headers, door.internal.ids.as_ref(), config.trace_sample_percent);
+    let matched = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = door.routes.find(matched.as_deref());
+    let mut upload = Upload::new(&parts, body);
+    let span =
+        tracing::info_span!("request", request_id = names.request_id, trace_id = names.trace_id());
+    let serving = door.serve(&names, parts, &mut upload, next).instrument(span);
+    let served = match AssertUnwindSafe(serving).catch_unwind().await {
+        Ok(served) => served,
+        Err(panic) => Err(panicked(panic.as_ref())),
+    };
+    let mut response = served.unwrap_or_else(IntoResponse::into_response);
+    let elapsed = started.elapsed();
+    let drained = upload.drain().await;
+    names.tell(response.headers_mut());
+    render(&mut response, &names, route, false);
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if !drained && version < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    record(route, &method, &names, None, response.status(), elapsed);
+    response
+}
+
+impl Door {
+    async fn serve(
+        &self,
+        names: &Names,
+        parts: Parts,
+        upload: &mut Upload,
+        next: Next,
+    ) -> Result<Response, Problem> {
+        let config = &self.internal.config;
+        if !self.internal.guard.admits(&parts, self.service) {
+            return Err(Problem::unauthenticated("Only services may ask this."));
+        }
+        if uri_bytes(&parts) > config.uri_max_bytes {
+            let detail = format!("An address has at most {} bytes.", config.uri_max_bytes);
+            return Err(Problem::new(Code::UriTooLong, detail));
+        }
+        let body = upload.take(&parts, config).await?;
+        let budget = Duration::from_millis(config.deadline_millis);
+        let request = Request::from_parts(parts, body);
+        in_time(budget, names.traceparent.clone(), next.run(request)).await
+    }
+}
+
+/// 422 where more is asked than the seam allows: both halves are ours, so this is a defect, and is
+/// seen as one.
+fn at_most(max: usize, field: &str, len: usize) -> Result<(), Problem> {
+    if len <= max {
+        return Ok(());
+    }
+    Err(Problem::invalid(field, format!("{max} at most.")))
+}
+
+async fn profiles(
+    State(peers): State<Reads>,
+    Json(ask): Json<Ids<UserId>>,
+) -> Result<Answer<Vec<Option<Profile>>>, Problem> {
+    at_most(LIST_MAX, "ids", ask.ids.len())?;
+    peers.profiles(&ask.ids).await.map(Answer)
+}
+
+async fn posts(
+    State(peers): State<Reads>,
+    Json(ask): Json<Ids<PostId>>,
+) -> Result<Answer<Vec<Option<Post>>>, Problem> {
+    at_most(LIST_MAX, "ids", ask.ids.len())?;
+    peers.posts(&ask.ids).await.map(Answer)
+}
+
+async fn posts_exist(
+    State(peers): State<Reads>,
+    Json(ask): Json<Ids<PostId>>,
+) -> Result<Answer<Vec<bool>>, Problem> {
+    at_most(LIST_MAX, "ids", ask.ids.len())?;
+    peers.posts_exist(&ask.ids).await.map(Answer)
+}
+
+async fn newest_posts(
+    State(peers): State<Reads>,
+    Json(ask): Json<Newest>,
+) -> Result<Answer<Vec<Post>>, Problem> {
+    at_most(LIST_MAX, "limit", ask.limit)?;
+    peers.newest_posts(ask.author, ask.before, ask.limit).await.map(Answer)
+}
+
+async fn like_counts(
+    State(peers): State<Reads>,
+    Json(ask): Json<Ids<PostId>>,
+) -> Result<Answer<Vec<u64>>, Problem> {
+    at_most(LIST_MAX, "ids", ask.ids.len())?;
+    peers.like_counts(&ask.ids).await.map(Answer)
+}
+
+async fn liked(
+    State(peers): State<Reads>,
+    Json(ask): Json<Liked>,
+) -> Result<Answer<Vec<bool>>, Problem> {
+    at_most(LIST_MAX, "posts", ask.posts.len())?;
+    peers.liked(ask.viewer, &ask.posts).await.map(Answer)
+}
+
+async fn followers(
+    State(peers): State<Reads>,
+    Json(ask): Json<Edges>,
+) -> Result<Answer<Followers>, Problem> {
+    at_most(EDGES_MAX, "limit", ask.limit)?;
+    peers.followers(ask.user, ask.after, ask.limit).await.map(Answer)
+}
+
+async fn following(
+    State(peers): State<Reads>,
+    Json(ask): Json<Edges>,
+) -> Result<Answer<Followers>, Problem> {
+    at_most(EDGES_MAX, "limit", ask.limit)?;
+    peers.following(ask.user, ask.after, ask.limit).await.map(Answer)
+}

@@ -1,0 +1,112 @@
+//! [`Peers`](crate::peers::Peers) on the wire: what a process asks another at `/internal/*`, so
+//! that the half that asks and the half that answers cannot drift apart.
+//!
+//! Each read is a POST with a JSON body; the answer is the JSON of what the seam returns.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{PostId, UserId};
+
+/// A service that others read from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Service {
+    /// Profiles.
+    User,
+    /// Posts.
+    Post,
+    /// Follows and likes.
+    Social,
+}
+
+impl Service {
+    /// Every service that others read from.
+    pub const ALL: [Self; 3] = [Self::User, Self::Post, Self::Social];
+
+    /// The service's name, which is also the audience of tokens for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Post => "post",
+            Self::Social => "social",
+        }
+    }
+}
+
+/// Profiles by id, from the user service: [`Ids`] of people.
+pub const PROFILES: &str = "/internal/profiles";
+/// Posts by id, from the post service: [`Ids`] of posts.
+pub const POSTS: &str = "/internal/posts";
+/// Which posts are there, from the post service: [`Ids`] of posts.
+pub const POSTS_EXIST: &str = "/internal/posts/exist";
+/// An author's newest posts, from the post service: [`Newest`].
+pub const POSTS_NEWEST: &str = "/internal/posts/newest";
+/// Like counts, from the social service: [`Ids`] of posts.
+pub const LIKE_COUNTS: &str = "/internal/likes/counts";
+/// What a viewer likes, from the social service: [`Liked`].
+pub const LIKED: &str = "/internal/likes/liked";
+/// A page of followers, from the social service: [`Edges`].
+pub const FOLLOWERS: &str = "/internal/followers";
+/// A page of those followed, from the social service: [`Edges`].
+pub const FOLLOWING: &str = "/internal/following";
+
+/// People in a page of followers or followed, at most.
+pub const EDGES_MAX: usize = 1000;
+/// Bytes of a shared secret, at least: as many as the hash that it keys.
+pub const SECRET_MIN_BYTES: usize = 32;
+/// How long a service token is good, in seconds.
+pub const TOKEN_SECS: i64 = 60;
+/// The `token_use` of service tokens; users' tokens have another.
+pub const TOKEN_USE: &str = "service";
+
+/// The claims of a service token: a JWT (HS256) over the secret that the processes share.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Claims {
+    /// The name of the service that is asked.
+    pub aud: String,
+    /// When it was made, in seconds since 1970.
+    pub iat: i64,
+    /// When it ends, in seconds since 1970.
+    pub exp: i64,
+    /// Always [`TOKEN_USE`].
+    pub token_use: String,
+}
+
+/// Asks about each of these, up to 100.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Ids<T> {
+    /// Which.
+    pub ids: Vec<T>,
+}
+
+/// Asks for an author's newest posts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Newest {
+    /// Whose.
+    pub author: UserId,
+    /// Older than this one.
+    #[serde(default)]
+    pub before: Option<PostId>,
+    /// How many, up to 100.
+    pub limit: usize,
+}
+
+/// Asks which posts the viewer likes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Liked {
+    /// Who.
+    pub viewer: UserId,
+    /// Which, up to 100.
+    pub posts: Vec<PostId>,
+}
+
+/// Asks for a page of a person's followers, or of whom they follow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Edges {
+    /// Whose.
+    pub user: UserId,
+    /// With greater ids than this one.
+    #[serde(default)]
+    pub after: Option<UserId>,
+    /// How many, up to [`EDGES_MAX`].
+    pub limit: usize,
+}
