@@ -7,7 +7,9 @@ mod bench;
 mod ci;
 mod openapi;
 mod shell;
+mod signals;
 mod test;
+mod testbed;
 mod walls;
 
 use std::process::ExitCode;
@@ -24,7 +26,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Builds and runs every test of the workspace.
+    /// Builds and runs every test of the workspace, with the test bed up.
     Test,
     /// Everything a change must pass: format, lints, docs, dependencies, walls, OpenAPI, tests.
     Ci,
@@ -32,6 +34,8 @@ enum Command {
     Openapi,
     /// Measures the release build next to its ceilings and prints the table.
     Bench(bench::Arguments),
+    /// Starts and stops what stands in for AWS in tests.
+    Testbed(testbed::Arguments),
     /// Checks which crate may know which, and the rules that hold for every source file.
     Walls,
 }
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(),
         Command::Openapi => openapi::write(),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Testbed(arguments) => testbed::run(&arguments),
         Command::Walls => walls::run(),
     };
     match done {

@@ -60,7 +60,8 @@ pub(crate) fn has_cargo_command(name: &str) -> Result<bool> {
     Ok(command.output().is_ok_and(|output| output.status.success()))
 }
 
-fn line(command: &Command) -> String {
+/// The command line, for messages.
+pub(crate) fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -1,18 +1,33 @@
-//! `cargo xtask test`: every test of the workspace, documentation tests included.
+//! `cargo xtask test`: every test of the workspace, documentation tests included, with the test bed
+//! up while they run.
 //!
 //! Everything is built in the dev profile, the binary that the end-to-end tests start as well.
 
 use anyhow::Result;
 
-use crate::shell::{self, cargo, has_cargo_command};
+use crate::shell::{cargo, has_cargo_command};
+use crate::signals::Signals;
+use crate::testbed::{Borrowed, VARIABLE};
 
-/// Runs the tests with nextest where it is installed, else with cargo's own runner.
+const NEXTEST: [&str; 3] = ["nextest", "run", "--workspace"];
+const TEST: [&str; 2] = ["test", "--workspace"];
+
+/// Runs the tests with nextest where it is installed, else with cargo's own runner. However they
+/// end, the bed goes down again, unless it was up before.
 pub(crate) fn run() -> Result<()> {
-    if has_cargo_command("nextest")? {
-        shell::run(&mut cargo(&["nextest", "run", "--workspace", "--no-fail-fast"])?)?;
+    let signals = Signals::listen()?;
+    let nextest = has_cargo_command("nextest")?;
+    let runner: &[&str] = if nextest { &NEXTEST } else { &TEST };
+    // The bed need not wait for the compiler.
+    signals.run(cargo(runner)?.arg("--no-run"))?;
+    let bed = Borrowed::take(&signals)?;
+    let tests = || {
+        signals.run(cargo(runner)?.arg("--no-fail-fast").env(VARIABLE, bed.file()))?;
         // Nextest does not know documentation tests.
-        shell::run(&mut cargo(&["test", "--workspace", "--doc"])?)
-    } else {
-        shell::run(&mut cargo(&["test", "--workspace", "--no-fail-fast"])?)
-    }
+        let doc = || cargo(&[&TEST[..], &["--doc"]].concat());
+        if nextest { signals.run(doc()?.env(VARIABLE, bed.file())) } else { Ok(()) }
+    };
+    let tested = tests();
+    let returned = bed.give_back();
+    tested.and(returned)
 }
