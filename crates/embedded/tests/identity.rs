@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use conformance::identity::Stage;
+use conformance::identity::{Stage, Ways};
 use conformance::{SeededIds, TestClock};
 use embedded::identity::{Config, EmbeddedIdentity, OpenError, audit};
 use embedded::table::{Options, Store};
@@ -65,7 +65,8 @@ impl Place {
 async fn stage() -> Stage {
     let place = Place::new();
     let (identity, clock) = (place.open(), Arc::clone(&place.clock));
-    Stage { identity, clock, again: Box::new(move || place.open()) }
+    let ways = Ways { user_claim: "sub", refresh_tokens_slide: true };
+    Stage { identity, clock, ways, again: Box::new(move || place.open()) }
 }
 
 conformance::identity_suite!(stage);

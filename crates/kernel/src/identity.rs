@@ -3,6 +3,8 @@
 //! An identity is an e-mail address, a password and a user id. A sign-in starts a session: a family
 //! of refresh tokens, each good once, and short-lived access tokens that are verified offline.
 
+pub mod attempts;
+
 use std::sync::Arc;
 use std::time::Duration;
 

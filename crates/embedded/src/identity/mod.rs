@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use kernel::identity::attempts::Limit;
 use kernel::identity::{Identity, Revoke, Tokens};
 use kernel::table::{
     Attempt, Condition, Item, Key, QUERY_ITEMS_MAX, Scatter, Table, TableError, Write, get_one,
@@ -35,7 +36,6 @@ use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
 use access::{Claims, Verified};
-use attempts::Attempts;
 pub use audit::audit;
 use keys::Keys;
 pub use keys::KeysError;
@@ -219,7 +219,7 @@ impl EmbeddedIdentity {
         password: &str,
     ) -> Result<Known, Problem> {
         let _turn = self.turnstiles.enter(account).await?;
-        let mut attempts = Attempts::read(&*self.table, account).await?;
+        let mut attempts = attempts::read(&*self.table, account).await?;
         attempts.check(self.clock.now())?;
         let hash = known.as_ref().map(|known| known.credentials.password.clone());
         let matches = self.passwords.verify(password, hash).await?;
@@ -232,8 +232,11 @@ impl EmbeddedIdentity {
             }
             _ => {
                 let now = self.clock.now();
-                attempts.fail(now, &self.config);
-                let row = attempts.write(account, now, &self.config);
+                let window = Duration::from_secs(self.config.failed_sign_ins_window_secs);
+                let limit = Limit { failures_max: self.config.failed_sign_ins_max, window };
+                attempts.fail(now, limit);
+                let row = Write::put_json(attempts::key(account), &attempts);
+                let row = row.expiring(attempts.matters_until(now, limit));
                 self.table.commit(vec![row]).await?;
                 Err(bad_credentials())
             }
