@@ -70,11 +70,7 @@ fn seconds(time: Duration) -> i32 {
 
 impl AwsBus {
     /// Receives some messages; none may mean that there are none.
-    pub(super) async fn receive(
-        &self,
-        url: &str,
-        how: Receive,
-    ) -> Result<Vec<Received>, Remote> {
+    pub(super) async fn receive(&self, url: &str, how: Receive) -> Result<Vec<Received>, Remote> {
         let client: &Client = if how.wait.is_zero() { &self.sqs } else { &self.polls };
         let most = i32::try_from(how.most.clamp(1, RECEIVE_MAX)).unwrap_or(1);
         let answer = client
@@ -93,11 +89,7 @@ impl AwsBus {
     }
 
     /// Deletes messages; answers the receipts of those that are still there, and why.
-    pub(super) async fn delete(
-        &self,
-        url: &str,
-        receipts: Vec<String>,
-    ) -> Vec<(String, String)> {
+    pub(super) async fn delete(&self, url: &str, receipts: Vec<String>) -> Vec<(String, String)> {
         let mut left = Vec::new();
         for receipts in tens(receipts, usize::MAX, String::len) {
             let send = |receipts| Box::pin(self.delete_once(url, receipts)) as _;

@@ -122,11 +122,7 @@ impl Rounds {
 
 /// Cuts `items` into requests of at most ten, and of at most `bytes_max` in all; an item that is
 /// larger by itself goes alone.
-pub(super) fn tens<T>(
-    items: Vec<T>,
-    bytes_max: usize,
-    bytes: impl Fn(&T) -> usize,
-) -> Vec<Vec<T>> {
+pub(super) fn tens<T>(items: Vec<T>, bytes_max: usize, bytes: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     let (mut requests, mut sum) = (Vec::<Vec<T>>::new(), 0);
     for item in items {
         let size = bytes(&item);

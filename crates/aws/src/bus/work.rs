@@ -1,0 +1,156 @@
+//! Handling a batch, however it was received: in a handler's trace and time, each failure with its
+//! reason, the last one of a message with a place among the dead letters.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use kernel::bus::{Delivery, Handler};
+use kernel::{Problem, request};
+use tokio::time::Instant;
+
+use super::message::{Note, read};
+use super::receive::Received;
+use super::send::Parcel;
+use super::{AwsBus, Side};
+
+/// A batch after its handler.
+#[derive(Default)]
+pub(super) struct Settled {
+    /// To be deleted.
+    pub(super) done: Vec<Received>,
+    /// To come again, or to the dead letters, and why.
+    pub(super) failed: Vec<(Received, String)>,
+}
+
+/// Reads messages as deliveries; those that cannot be read have failed.
+pub(super) fn deliveries(received: Vec<Received>) -> (Vec<(Delivery, Received)>, Settled) {
+    let (mut readable, mut settled) = (Vec::new(), Settled::default());
+    for message in received {
+        match read(&message.body) {
+            Ok(content) => {
+                let (id, receives) = (message.id.clone(), message.receives);
+                readable.push((Delivery { id, receives, message: content }, message));
+            }
+            Err(reason) => settled.failed.push((message, reason)),
+        }
+    }
+    (readable, settled)
+}
+
+/// Has a handler do a batch until `until`; past that, and after a panic, every message has failed.
+pub(super) async fn handle(
+    handler: &dyn Handler,
+    received: Vec<Received>,
+    until: Instant,
+) -> Settled {
+    let (readable, mut settled) = deliveries(received);
+    if readable.is_empty() {
+        return settled;
+    }
+    let (deliveries, messages): (Vec<_>, Vec<_>) = readable.into_iter().unzip();
+    let scope = scope(&deliveries, until);
+    let work = async {
+        match scope {
+            Some(scope) => request::within(scope, handler.handle(deliveries)).await,
+            None => handler.handle(deliveries).await,
+        }
+    };
+    let work = tokio::time::timeout_at(until, AssertUnwindSafe(work).catch_unwind());
+    let broken = match work.await {
+        Ok(Ok(failed)) => {
+            let mut reasons: HashMap<String, String> =
+                failed.into_iter().map(|failed| (failed.id, reason(&failed.problem))).collect();
+            for message in messages {
+                match reasons.remove(&message.id) {
+                    Some(reason) => settled.failed.push((message, reason)),
+                    None => settled.done.push(message),
+                }
+            }
+            return settled;
+        }
+        Ok(Err(panic)) => format!("the handler panicked: {}", text(&*panic)),
+        Err(_) => "the handler took longer than the visibility time-out allows".to_owned(),
+    };
+    settled.failed.extend(messages.into_iter().map(|message| (message, broken.clone())));
+    settled
+}
+
+/// The trace of the deliveries, where it is one; a batch of many has none.
+fn scope(deliveries: &[Delivery], deadline: Instant) -> Option<request::Scope> {
+    let trace = |delivery: &Delivery| delivery.message.event.traceparent.clone();
+    let traceparent = deliveries.first().and_then(trace)?;
+    let one = deliveries.iter().all(|other| trace(other).as_ref() == Some(&traceparent));
+    one.then_some(request::Scope { traceparent, deadline })
+}
+
+/// A problem with all its causes, for the operator.
+fn reason(problem: &Problem) -> String {
+    let mut text = problem.to_string();
+    let mut cause = problem.source();
+    while let Some(inner) = cause {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        cause = inner.source();
+    }
+    text
+}
+
+fn text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+impl AwsBus {
+    /// Takes what failed for the last time to the dead letters, with the reason, which SQS's own
+    /// move would lose; answers those, to be deleted. The others, and those for which this fails,
+    /// come again or are moved by SQS.
+    pub(super) async fn bury(
+        &self,
+        index: usize,
+        failed: Vec<(Received, String)>,
+    ) -> Vec<Received> {
+        let queue = self.queues[index].spec.name;
+        let mut last = Vec::new();
+        for (message, reason) in failed {
+            let (id, receives) = (&message.id, message.receives);
+            if receives < self.config.policy.receives_max {
+                tracing::warn!(queue, id, receives, reason, "a message failed and comes again");
+                continue;
+            }
+            tracing::error!(queue, id, receives, reason, "to the dead letters");
+            last.push((message, reason));
+        }
+        if last.is_empty() {
+            return Vec::new();
+        }
+        let url = match self.url(index, Side::Dead).await {
+            Ok(url) => url,
+            Err(error) => {
+                tracing::warn!(queue, %error, "left to SQS to move");
+                return Vec::new();
+            }
+        };
+        let died_at = self.clock.now();
+        let parcels = last.iter().enumerate().map(|(index, (message, reason))| Parcel {
+            index,
+            body: message.body.clone(),
+            traceparent: None,
+            note: Some(Note {
+                reason: reason.clone(),
+                receives: message.receives,
+                queued_at: message.sent,
+                died_at,
+            }),
+        });
+        let refused: HashMap<usize, String> =
+            self.send(url, parcels.collect()).await.into_iter().collect();
+        if let Some(why) = refused.values().next() {
+            tracing::warn!(queue, why, messages = refused.len(), "left to SQS to move");
+        }
+        let taken = last.into_iter().enumerate();
+        let taken = taken.filter(|(index, _)| !refused.contains_key(index));
+        taken.map(|(_, (message, _))| message).collect()
+    }
+}
