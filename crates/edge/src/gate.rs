@@ -1,21 +1,25 @@
 //! The middleware that every request passes.
 
 use std::any::Any;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::middleware::Next;
+use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
+use axum::routing;
 use futures_util::FutureExt;
-use http::header::{ACCEPT_ENCODING, CONNECTION, HeaderMap, HeaderValue};
+use futures_util::future::BoxFuture;
+use http::header::{CONNECTION, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use kernel::request::{self, Scope};
 use kernel::{Code, Principal, Problem};
 use tokio::time::{Instant, timeout_at};
+use tower::Service;
 use tracing::Instrument;
 use utoipa::openapi::OpenApi;
 
@@ -27,7 +31,7 @@ use crate::render::render;
 use crate::routes::{Access, Class, Route, Routes};
 use crate::token::{self, Sent};
 use crate::trace::Names;
-use crate::{Edge, address, docs, secure};
+use crate::{Edge, address, compress, docs, secure};
 
 /// The edge, ready to serve.
 pub(crate) struct Gate {
@@ -35,6 +39,31 @@ pub(crate) struct Gate {
     routes: Routes,
     policies: Policies,
     cors: Cors,
+    /// The headers that every answer has.
+    careful: HeaderMap,
+}
+
+/// One of the router's routes behind the gate.
+#[derive(Clone)]
+pub(crate) struct Gated {
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) route: routing::Route,
+}
+
+impl Service<Request> for Gated {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // As a route is.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let Self { gate, route } = self.clone();
+        Box::pin(async move { Ok(gate.pass(request, route).await) })
+    }
 }
 
 /// What is known of the request being served.
@@ -62,36 +91,6 @@ impl Visit<'_> {
 #[error("the handler panicked: {0}")]
 struct Panicked(String);
 
-/// Serves one request.
-pub(crate) async fn pass(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let (parts, body) = request.into_parts();
-    let version = parts.version;
-    let mut upload = Upload::new(&parts, body);
-    let mut visit = gate.greet(&parts);
-    let span = tracing::info_span!(
-        "request",
-        request_id = visit.names.request_id,
-        trace_id = visit.names.trace_id()
-    );
-    let serving = gate.serve(&mut visit, parts, &mut upload, next).instrument(span);
-    let served = match AssertUnwindSafe(serving).catch_unwind().await {
-        Ok(served) => served,
-        Err(panic) => Err(panicked(panic.as_ref())),
-    };
-    let mut response = served.unwrap_or_else(IntoResponse::into_response);
-    let elapsed = started.elapsed();
-    let drained = upload.drain().await;
-    gate.finish(&visit, &mut response);
-    // What was not read would be taken for the next request. HTTP/2 has no such header.
-    if !drained && version < Version::HTTP_2 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    let (status, principal) = (response.status(), visit.principal.as_deref());
-    record(visit.route, &visit.method, &visit.names, principal, status, elapsed);
-    response
-}
-
 /// The problem that stands for a handler's panic.
 pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Problem {
     let text = panic.downcast_ref::<&str>().copied();
@@ -106,8 +105,39 @@ impl Gate {
             routes: Routes::new(document, pages.chain(docs::PAGES)),
             policies: Policies::new(&edge.config),
             cors: Cors::new(&edge.config.cors_origins),
+            careful: secure::headers(edge.config.https),
             edge,
         }
+    }
+
+    /// Serves one request.
+    async fn pass(&self, request: Request, route: routing::Route) -> Response {
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let version = parts.version;
+        let mut upload = Upload::new(&parts, body);
+        let mut visit = self.greet(&parts);
+        let span = tracing::info_span!(
+            "request",
+            request_id = visit.names.request_id,
+            trace_id = visit.names.trace_id()
+        );
+        let serving = self.serve(&mut visit, parts, &mut upload, route).instrument(span);
+        let served = match AssertUnwindSafe(serving).catch_unwind().await {
+            Ok(served) => served,
+            Err(panic) => Err(panicked(panic.as_ref())),
+        };
+        let mut response = served.unwrap_or_else(IntoResponse::into_response);
+        let elapsed = started.elapsed();
+        let drained = upload.drain().await;
+        self.finish(&visit, &mut response);
+        // What was not read would be taken for the next request. HTTP/2 has no such header.
+        if !drained && version < Version::HTTP_2 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let (status, principal) = (response.status(), visit.principal.as_deref());
+        record(visit.route, &visit.method, &visit.names, principal, status, elapsed);
+        response
     }
 
     /// Learns what the request's head tells.
@@ -134,7 +164,7 @@ impl Gate {
         visit: &mut Visit<'a>,
         mut parts: Parts,
         upload: &mut Upload,
-        next: Next,
+        route: routing::Route,
     ) -> Result<Response, Problem> {
         let config = &self.edge.config;
         if uri_bytes(&parts) > config.uri_max_bytes {
@@ -154,9 +184,9 @@ impl Gate {
         if let Some(principal) = &visit.principal {
             parts.extensions.insert(Arc::clone(principal));
         }
-        never_406(&mut parts.headers);
         let request = Request::from_parts(parts, body);
-        in_time(budget, visit.names.traceparent.clone(), next.run(request)).await
+        let work = compress::run(route, request, config.compress_min_bytes);
+        in_time(budget, visit.names.traceparent.clone(), work).await
     }
 
     /// Finds out who asks, counts the request, and checks that they may ask this.
@@ -205,19 +235,19 @@ impl Gate {
 
     /// Dresses the answer. That of an upgrade belongs to its protocol and only gets its names.
     fn finish(&self, visit: &Visit<'_>, response: &mut Response) {
-        // Room for all that is added here, so that the map grows once.
-        response.headers_mut().reserve(16);
-        visit.names.tell(response.headers_mut());
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-            return;
+            return visit.names.tell(response.headers_mut());
         }
         // What `/auth/*` answers holds tokens. Before problems get their weaker `no-store`.
         if visit.principal.is_some() || visit.route.class == Class::Auth {
             secure::keep_private(response.headers_mut());
         }
         render(response, &visit.names, visit.route, visit.token_sent);
+        let own = std::mem::replace(response.headers_mut(), self.careful.clone());
         let headers = response.headers_mut();
-        secure::harden(headers, self.edge.config.https);
+        // What the handler has set itself stays: a page has a content security policy of its own.
+        headers.extend(own);
+        visit.names.tell(headers);
         if let Some(taken) = &visit.taken {
             taken.tell(headers);
         }
@@ -240,16 +270,4 @@ pub(crate) async fn in_time<F: Future>(
 
 pub(crate) fn uri_bytes(parts: &Parts) -> usize {
     parts.uri.path_and_query().map_or(0, |text| text.as_str().len())
-}
-
-/// Who refuses even an uncompressed answer gets one all the same, instead of compression's 406.
-fn never_406(headers: &mut HeaderMap) {
-    let refuses = |value: &HeaderValue| {
-        let text = value.as_bytes();
-        let has = |part: &[u8]| text.windows(part.len()).any(|w| w.eq_ignore_ascii_case(part));
-        has(b"q=0") && (has(b"identity") || has(b"*"))
-    };
-    if headers.get_all(ACCEPT_ENCODING).iter().any(refuses) {
-        headers.remove(ACCEPT_ENCODING);
-    }
 }

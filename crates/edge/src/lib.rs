@@ -4,7 +4,7 @@
 //! One middleware, [`Edge::wrap`], takes the steps in this order: request id and trace, length of
 //! the address, CORS preflight, access token, rate limit, the route's access (deny first), body
 //! limit, deadline, handler; and on the way back: problem rendering, security headers, one log
-//! line, metrics. Compression lies between it and the handlers.
+//! line, metrics. Answers are compressed where the client asks for it.
 //!
 //! The limits of the header section and its time-out are the HTTP server's: whoever runs it sets
 //! them (`max_buf_size`, `max_headers`, `header_read_timeout`, HTTP/2 `max_header_list_size`), and
@@ -13,6 +13,7 @@
 
 mod address;
 mod body;
+mod compress;
 pub mod config;
 mod cors;
 pub mod docs;
@@ -32,12 +33,10 @@ mod trace;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use kernel::Ids;
 use kernel::identity::Identity;
 use kernel::limiter::Limiter;
-use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use tower::layer::layer_fn;
 use utoipa::openapi::OpenApi;
 
 pub use address::{InvalidNetwork, Network};
@@ -65,17 +64,8 @@ impl Edge {
     /// the router matches wants a good access token. Routes under `/internal/` are never reachable
     /// through the edge: mount them beside it ([`internal`]).
     pub fn wrap(self, router: Router, document: &OpenApi) -> Router {
-        let worth_it = SizeAbove::new(self.config.compress_min_bytes)
-            .and(NotForContentType::IMAGES)
-            .and(NotForContentType::SSE)
-            .and(NotForContentType::const_new("font/"));
         let gate = Arc::new(gate::Gate::new(self, document));
-        router
-            .merge(docs::router(document))
-            // In one layer: each is a boxed service of its own on every route.
-            .layer((
-                from_fn_with_state(gate, gate::pass),
-                CompressionLayer::new().compress_when(worth_it),
-            ))
+        let gated = layer_fn(move |route| gate::Gated { gate: Arc::clone(&gate), route });
+        router.merge(docs::router(document)).layer(gated)
     }
 }

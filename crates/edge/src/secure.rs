@@ -6,7 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-const NOT_SET_YET: [(HeaderName, HeaderValue); 6] = [
+const ALWAYS: [(HeaderName, HeaderValue); 6] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (
         CONTENT_SECURITY_POLICY,
@@ -27,15 +27,16 @@ const NOT_SET_YET: [(HeaderName, HeaderValue); 6] = [
     ),
 ];
 
-/// Adds what the handler has not set itself: a page has a content security policy of its own.
-pub(crate) fn harden(headers: &mut HeaderMap, https: bool) {
-    for (name, value) in NOT_SET_YET {
-        headers.entry(name).or_insert(value);
-    }
+/// What every answer says unless its handler says otherwise.
+pub(crate) fn headers(https: bool) -> HeaderMap {
+    // Room for what comes to it in each answer.
+    let mut headers = HeaderMap::with_capacity(24);
+    headers.extend(ALWAYS);
     if https {
         let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
         headers.insert(STRICT_TRANSPORT_SECURITY, year);
     }
+    headers
 }
 
 /// Keeps an answer out of caches, unless its handler knows better.

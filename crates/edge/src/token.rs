@@ -33,11 +33,9 @@ pub(crate) fn sent<'a>(parts: &'a Parts, route: &str, token_max_bytes: usize) ->
     };
     let Some(token) = token else { return Sent::Nothing };
     let token = token.trim_matches(' ');
-    // Neither a header nor an address holds other bytes that are not graphic.
-    let readable = (1..=token_max_bytes).contains(&token.len())
-        && token.is_ascii()
-        && !token.as_bytes().contains(&b' ')
-        && !token.as_bytes().contains(&b'\t');
+    // Without an early end, so that it is done for many bytes at once.
+    let graphic = token.bytes().fold(true, |all, byte| all & byte.is_ascii_graphic());
+    let readable = graphic && (1..=token_max_bytes).contains(&token.len());
     if readable { Sent::Token(token) } else { Sent::Unreadable }
 }
 

@@ -22,10 +22,9 @@ pub(crate) struct Names {
 }
 
 /// The part of a caller's trace that goes on here.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Given {
-    /// 32 hexadecimal digits.
-    trace_id: String,
+    trace_id: u128,
     sampled: bool,
 }
 
@@ -36,17 +35,18 @@ impl Names {
         let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let request_id = text(X_REQUEST_ID).filter(|id| is_sane(id));
         let amzn = text(X_AMZN_TRACE_ID).and_then(parse_amzn);
-        let given = text(TRACEPARENT).and_then(parse_traceparent).or_else(|| amzn.clone());
+        let given = text(TRACEPARENT).and_then(parse_traceparent).or(amzn);
         let given = given.unwrap_or_else(|| begin(fresh, sample_percent));
         // Ids grow by at least one each, so their low half names a span among its siblings.
         let span = (fresh.0 & u128::from(u64::MAX)).max(1);
-        let Given { trace_id, sampled } = &given;
+        let Given { trace_id, sampled } = given;
         Self {
             request_id: request_id.map_or_else(|| ulid_text(fresh), str::to_owned),
-            traceparent: traceparent(trace_id, span, *sampled),
+            traceparent: traceparent(trace_id, span, sampled),
             amzn_trace_id: amzn.map(|given| {
-                let (secs, rest) = given.trace_id.split_at(8);
-                format!("Root=1-{secs}-{rest};Parent={span:016x};Sampled={}", u8::from(*sampled))
+                let (secs, rest) = (given.trace_id >> 96, given.trace_id & REST);
+                let sampled = u8::from(sampled);
+                format!("Root=1-{secs:08x}-{rest:024x};Parent={span:016x};Sampled={sampled}")
             }),
         }
     }
@@ -71,17 +71,14 @@ impl Names {
     }
 }
 
+/// What follows the seconds in a trace's id.
+const REST: u128 = u128::MAX >> 32;
+
 /// A trace that begins here. X-Ray wants the first eight digits to be the seconds since 1970.
 fn begin(fresh: Ulid, sample_percent: u8) -> Given {
-    let secs = fresh.timestamp_ms() / 1000;
-    let rest = fresh.0 & (u128::MAX >> 32);
+    let secs = u128::from(fresh.timestamp_ms() / 1000);
     Given {
-        trace_id: {
-            let mut text = String::with_capacity(32);
-            push_hex(&mut text, u128::from(secs & 0xFFFF_FFFF), 8);
-            push_hex(&mut text, rest, 24);
-            text
-        },
+        trace_id: secs << 96 | fresh.0 & REST,
         sampled: fresh.0 % 100 < u128::from(sample_percent),
     }
 }
@@ -92,21 +89,19 @@ fn ulid_text(id: Ulid) -> String {
     id.array_to_str(&mut text).to_owned()
 }
 
-fn traceparent(trace_id: &str, span: u128, sampled: bool) -> String {
-    let mut text = String::with_capacity(55);
-    text.push_str("00-");
-    text.push_str(trace_id);
-    text.push('-');
-    push_hex(&mut text, span, 16);
-    text.push_str(if sampled { "-01" } else { "-00" });
-    text
+fn traceparent(trace_id: u128, span: u128, sampled: bool) -> String {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    write_hex(&mut text[3..35], &trace_id.to_be_bytes());
+    write_hex(&mut text[36..52], &span.to_be_bytes()[8..]);
+    text[54] += u8::from(sampled);
+    String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The lowest `digits` hexadecimal digits of a number.
-fn push_hex(text: &mut String, number: u128, digits: u32) {
-    for digit in (0..digits).rev() {
-        let nibble = u32::try_from(number >> (4 * digit) & 0xF).unwrap_or(0);
-        text.extend(char::from_digit(nibble, 16));
+fn write_hex(text: &mut [u8], bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (digits, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        digits[0] = DIGITS[usize::from(byte >> 4)];
+        digits[1] = DIGITS[usize::from(byte & 0xF)];
     }
 }
 
@@ -118,8 +113,10 @@ fn is_hex(text: &str, len: usize) -> bool {
     text.len() == len && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn is_id(text: &str, len: usize) -> bool {
-    is_hex(text, len) && text.bytes().any(|byte| byte != b'0')
+/// An id of `len` hexadecimal digits; zero is none.
+fn id(text: &str, len: usize) -> Option<u128> {
+    let id = u128::from_str_radix(text, 16).ok()?;
+    (is_hex(text, len) && id != 0).then_some(id)
 }
 
 /// Reads version 00, and of later versions the part that is like it.
@@ -128,14 +125,13 @@ fn parse_traceparent(text: &str) -> Option<Given> {
     let (version, trace_id, parent, flags) =
         (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
     let more_is_fine = version != "00";
+    let (trace_id, _) = (id(trace_id, 32)?, id(parent, 16)?);
     let well_formed = is_hex(version, 2)
         && version != "ff"
-        && is_id(trace_id, 32)
-        && is_id(parent, 16)
         && is_hex(flags, 2)
         && (more_is_fine || fields.next().is_none());
     let flags = u8::from_str_radix(flags, 16).ok()?;
-    well_formed.then(|| Given { trace_id: trace_id.to_owned(), sampled: flags & 1 == 1 })
+    well_formed.then_some(Given { trace_id, sampled: flags & 1 == 1 })
 }
 
 /// Reads `Root=1-<8 hex>-<24 hex>;Parent=<16 hex>;Sampled=0|1`, of which `Root` is a must.
@@ -146,9 +142,8 @@ fn parse_amzn(text: &str) -> Option<Given> {
     };
     let (secs, rest) = field("Root")?.strip_prefix("1-")?.split_once('-')?;
     let well_formed = is_hex(secs, 8) && is_hex(rest, 24);
-    let trace_id = format!("{secs}{rest}");
-    (well_formed && is_id(&trace_id, 32))
-        .then(|| Given { trace_id, sampled: field("Sampled") == Some("1") })
+    let trace_id = id(&format!("{secs}{rest}"), 32)?;
+    well_formed.then_some(Given { trace_id, sampled: field("Sampled") == Some("1") })
 }
 
 #[cfg(test)]
@@ -156,11 +151,12 @@ mod tests {
     use super::*;
 
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const TRACE_ID: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
 
     #[test]
     fn a_good_traceparent_is_taken_over() {
         let given = parse_traceparent(&format!("00-{TRACE}-00f067aa0ba902b7-01")).unwrap();
-        assert_eq!(given, Given { trace_id: TRACE.into(), sampled: true });
+        assert_eq!(given, Given { trace_id: TRACE_ID, sampled: true });
         assert!(parse_traceparent(&format!("cc-{TRACE}-00f067aa0ba902b7-00-more")).is_some());
     }
 
@@ -186,7 +182,7 @@ mod tests {
     fn x_ray_and_w3c_name_the_same_trace() {
         let root = "Root=1-4bf92f35-77b34da6a3ce929d0e0e4736";
         let text = format!("Self=1-1-1;{root};Parent=00f067aa0ba902b7;Sampled=1");
-        assert_eq!(parse_amzn(&text).unwrap(), Given { trace_id: TRACE.into(), sampled: true });
+        assert_eq!(parse_amzn(&text).unwrap(), Given { trace_id: TRACE_ID, sampled: true });
         assert!(!parse_amzn(root).unwrap().sampled);
         for bad in ["", "Root=", "Root=1-x-y", "Root=2-4bf92f35-77b34da6a3ce929d0e0e4736"] {
             assert_eq!(parse_amzn(bad), None, "{bad}");
