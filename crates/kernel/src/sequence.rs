@@ -20,37 +20,54 @@ const WAIT_MAX: Duration = Duration::from_millis(250);
 /// The source of one service's ordering ids.
 pub struct Sequence {
     ids: Arc<dyn Ids>,
+    flights: Arc<Flights>,
+}
+
+/// The ids given whose rows are not yet known to be written or given up.
+#[derive(Default)]
+struct Flights {
     in_flight: Mutex<BTreeSet<Ulid>>,
     settled: Notify,
 }
 
-/// An id whose row is not yet known to be written or given up; dropping it says that it is.
+/// An id whose row is not yet known to be written or given up; dropping the last clone says that it
+/// is. Whoever asks for the commit holds one, and the table another until the commit's real end
+/// ([`Table::commit_ordered`](crate::table::Table::commit_ordered)): an asker may go away before.
+#[derive(Clone)]
 #[must_use = "the id counts as settled once this is dropped"]
-pub struct Ticket<'a> {
+pub struct Ticket(Arc<Flight>);
+
+struct Flight {
+    id: Ulid,
+    flights: Arc<Flights>,
+}
+
+impl Ticket {
     /// The id.
-    pub id: Ulid,
-    sequence: &'a Sequence,
+    pub fn id(&self) -> Ulid {
+        self.0.id
+    }
 }
 
 impl Sequence {
     /// A sequence of ids from `ids`.
     pub fn new(ids: Arc<dyn Ids>) -> Self {
-        Self { ids, in_flight: Mutex::new(BTreeSet::new()), settled: Notify::new() }
+        Self { ids, flights: Arc::default() }
     }
 
-    /// The next id, larger than all before; hold it until the commit has answered.
-    pub fn take(&self) -> Ticket<'_> {
-        let mut in_flight = self.in_flight();
+    /// The next id, larger than all before.
+    pub fn take(&self) -> Ticket {
+        let mut in_flight = self.flights.in_flight();
         let id = self.ids.ulid();
         in_flight.insert(id);
-        Ticket { id, sequence: self }
+        Ticket(Arc::new(Flight { id, flights: Arc::clone(&self.flights) }))
     }
 
     /// An id up to which no row will appear any more. Every commit answered before the call has
     /// a smaller one, unless a commit in flight takes longer than a quarter of a second.
     pub async fn settled(&self) -> Ulid {
         let newest = {
-            let in_flight = self.in_flight();
+            let in_flight = self.flights.in_flight();
             let newest = self.ids.ulid();
             if in_flight.is_empty() {
                 return newest;
@@ -59,8 +76,8 @@ impl Sequence {
         };
         let quiet = async {
             loop {
-                let settled = self.settled.notified();
-                if self.first_in_flight().is_none_or(|first| first > newest) {
+                let settled = self.flights.settled.notified();
+                if self.flights.first_in_flight().is_none_or(|first| first > newest) {
                     return;
                 }
                 settled.await;
@@ -69,12 +86,14 @@ impl Sequence {
         if tokio::time::timeout(WAIT_MAX, quiet).await.is_ok() {
             return newest;
         }
-        match self.first_in_flight() {
+        match self.flights.first_in_flight() {
             Some(first) if first < newest => Ulid(first.0 - 1),
             _ => newest,
         }
     }
+}
 
+impl Flights {
     fn first_in_flight(&self) -> Option<Ulid> {
         self.in_flight().first().copied()
     }
@@ -84,10 +103,10 @@ impl Sequence {
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for Flight {
     fn drop(&mut self) {
-        self.sequence.in_flight().remove(&self.id);
-        self.sequence.settled.notify_waiters();
+        self.flights.in_flight().remove(&self.id);
+        self.flights.settled.notify_waiters();
     }
 }
 
@@ -105,7 +124,7 @@ mod tests {
     async fn a_reader_waits_for_what_is_in_flight() {
         let sequence = sequence();
         let ticket = sequence.take();
-        let id = ticket.id;
+        let id = ticket.id();
         let (settled, ()) = tokio::join!(sequence.settled(), async { drop(ticket) });
         assert!(settled > id);
     }
@@ -113,10 +132,10 @@ mod tests {
     #[tokio::test]
     async fn a_commit_that_hangs_only_hides_what_came_after_it() {
         let sequence = sequence();
-        let done = sequence.take().id;
+        let done = sequence.take().id();
         let hanging = sequence.take();
-        let after = sequence.take().id;
+        let after = sequence.take().id();
         let settled = sequence.settled().await;
-        assert!(done <= settled && settled < hanging.id && settled < after);
+        assert!(done <= settled && settled < hanging.id() && settled < after);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kernel::event::DeletedPost;
+use kernel::sequence::Ticket;
 use kernel::table::{
     self, Attempt, COMMIT_WRITES_MAX, Condition, Item, Key, Query, Table, TableError, Write,
 };
@@ -83,7 +84,7 @@ struct Attempted<'a> {
 /// Writes a post, or finds the one that its idempotency key made before.
 pub(crate) async fn create(posts: &Posts, draft: Draft) -> Result<Written, Problem> {
     let ticket = posts.sequence.take();
-    let id = PostId(ticket.id);
+    let id = PostId(ticket.id());
     let post = Post {
         post_id: id,
         author_id: draft.author,
@@ -101,7 +102,7 @@ pub(crate) async fn create(posts: &Posts, draft: Draft) -> Result<Written, Probl
     // once: so this many tries either succeed or are refused.
     let tries = posts.config.posts_per_minute.saturating_add(3);
     for _ in 0..tries {
-        match attempt(posts, &attempted).await {
+        match attempt(posts, &attempted, &ticket).await {
             Ok(written) => return Ok(written),
             Err(Attempt::Refused(problem)) => return Err(problem),
             Err(Attempt::Again) => tokio::task::yield_now().await,
@@ -111,7 +112,7 @@ pub(crate) async fn create(posts: &Posts, draft: Draft) -> Result<Written, Probl
 }
 
 /// One try: one read, one commit.
-async fn attempt(posts: &Posts, new: &Attempted<'_>) -> Result<Written, Attempt> {
+async fn attempt(posts: &Posts, new: &Attempted<'_>, ticket: &Ticket) -> Result<Written, Attempt> {
     let author = new.post.author_id;
     let id = new.post.post_id;
     let day = model::day(id);
@@ -152,7 +153,7 @@ async fn attempt(posts: &Posts, new: &Attempted<'_>) -> Result<Written, Attempt>
     if !day_known {
         writes.extend(day_write(day, shards, found.next().flatten().as_ref())?);
     }
-    posts.table.commit(writes).await?;
+    posts.table.commit_ordered(writes, ticket).await?;
     posts.known_day.store(day, Ordering::Relaxed);
     Ok(Written { id, body: new.body.clone() })
 }

@@ -6,6 +6,7 @@ pub(crate) mod likes;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use kernel::sequence::Ticket;
 use kernel::table::{Item, Key, TableError, Write};
 use kernel::{PostId, Problem, UserId};
 
@@ -50,6 +51,25 @@ pub(crate) fn held_id<T: FromStr>(row: &Item) -> Result<T, TableError> {
 
 fn edge_of(item: Option<&Item>) -> Result<Option<Edge>, TableError> {
     item.map(Item::json).transpose()
+}
+
+/// The edge after it was made with a ticket, or undone without one; none when it is so already.
+fn turned(before: Option<Edge>, made: Option<&Ticket>) -> Option<Edge> {
+    match made {
+        Some(ticket) => Edge::made(before, ticket.id()),
+        None => Edge::undone(before),
+    }
+}
+
+async fn commit(
+    social: &Social,
+    writes: Vec<Write>,
+    made: Option<&Ticket>,
+) -> Result<(), TableError> {
+    match made {
+        Some(ticket) => social.table.commit_ordered(writes, ticket).await,
+        None => social.table.commit(writes).await,
+    }
 }
 
 /// Whether a piece of a deletion is the last. A lost race is no failure: the next look finds what

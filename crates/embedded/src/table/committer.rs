@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fjall::PersistMode;
+use kernel::sequence::Ticket;
 use kernel::table::{Condition, Key, Scatter, TableError, Write};
 use kernel::{Time, outbox};
 use quick_cache::DefaultHashBuilder;
@@ -14,7 +15,7 @@ use quick_cache::DefaultHashBuilder;
 use super::Shared;
 use super::codec::{self, Row};
 use super::engine::{self, Engine};
-use super::queue::{Job, Work};
+use super::queue::{Answer, Job, Work};
 use super::sweep::Sweep;
 
 /// How often an idle committer looks after the engine.
@@ -104,7 +105,9 @@ impl Committer {
             }
             record(&shared.name, jobs, rows, began.elapsed());
         }
-        for (answer, outcome) in commits.into_iter().chain(chunks) {
+        for Decided { answer, ticket, outcome } in commits.into_iter().chain(chunks) {
+            // Readers may go past the row from here on, also those whom the answer wakes.
+            drop(ticket);
             // An asker that went away meanwhile needs no answer.
             let _ = answer.send(failed.clone().map_or(outcome, Err));
         }
@@ -238,7 +241,12 @@ fn record(name: &str, jobs: usize, rows: usize, took: Duration) {
     metrics::histogram!("table_batch_seconds", "table" => name()).record(took.as_secs_f64());
 }
 
-type Outcome = (super::queue::Answer<()>, Result<(), TableError>);
+/// A job whose writes are staged or refused; its answer waits for the batch.
+struct Decided {
+    answer: Answer<()>,
+    ticket: Option<Ticket>,
+    outcome: Result<(), TableError>,
+}
 
 /// A batch in the making.
 struct Stage<'a> {
@@ -271,9 +279,9 @@ impl<'a> Stage<'a> {
         Ok(row.filter(|row| row.is_live(self.now)))
     }
 
-    fn commit(&mut self, job: Job<Write>) -> Outcome {
-        let Job { writes, answer, .. } = job;
-        (answer, self.decide(writes))
+    fn commit(&mut self, job: Job<Write>) -> Decided {
+        let Job { writes, answer, ticket, .. } = job;
+        Decided { answer, ticket, outcome: self.decide(writes) }
     }
 
     /// All conditions first, then all writes.
@@ -317,8 +325,8 @@ impl<'a> Stage<'a> {
     }
 
     /// Scattered rows are many and mostly read by query, so they do not enter the cache.
-    fn scatter(&mut self, job: Job<Scatter>) -> Outcome {
-        let Job { writes, answer, .. } = job;
+    fn scatter(&mut self, job: Job<Scatter>) -> Decided {
+        let Job { writes, answer, ticket, .. } = job;
         for write in writes {
             let (key, row) = match write {
                 Scatter::Put { key, body, expires_at } => {
@@ -332,7 +340,7 @@ impl<'a> Stage<'a> {
             self.to_cache.remove(&key);
             self.changes.insert(key, row);
         }
-        (answer, Ok(()))
+        Decided { answer, ticket, outcome: Ok(()) }
     }
 }
 

@@ -21,6 +21,7 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use kernel::Clock;
+use kernel::sequence::Ticket;
 use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write, check};
 use tokio::sync::oneshot;
 
@@ -217,6 +218,18 @@ impl Store {
     pub async fn sweep(&self) -> Result<usize, TableError> {
         let (answer, outcome) = oneshot::channel();
         self.shared.queue.sweep(answer)?;
+    /// Hands a commit to the committer; gives where its outcome will be.
+    fn queued(
+        &self,
+        writes: Vec<Write>,
+        ticket: Option<Ticket>,
+    ) -> Result<oneshot::Receiver<Result<(), TableError>>, TableError> {
+        check::commit(&writes)?;
+        let (answer, outcome) = oneshot::channel();
+        self.shared.queue.commit(writes, ticket, answer)?;
+        Ok(outcome)
+    }
+
         outcome.await.unwrap_or_else(|_| Err(queue::closed()))
     }
 }
@@ -268,9 +281,11 @@ impl Table for Store {
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), TableError> {
-        check::commit(&writes)?;
-        let (answer, outcome) = oneshot::channel();
-        self.shared.queue.commit(writes, answer)?;
+        self.queued(writes, None)?.await.unwrap_or_else(|_| Err(queue::closed()))
+    }
+
+    async fn commit_ordered(&self, writes: Vec<Write>, ticket: &Ticket) -> Result<(), TableError> {
+        let outcome = self.queued(writes, Some(ticket.clone()))?;
         outcome.await.unwrap_or_else(|_| Err(queue::closed()))
     }
 

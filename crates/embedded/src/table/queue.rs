@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kernel::sequence::Ticket;
 use kernel::table::{Scatter, TableError, Write};
 use tokio::sync::oneshot;
 
@@ -25,6 +26,8 @@ pub(super) type Answer<T> = oneshot::Sender<Result<T, TableError>>;
 pub(super) struct Job<W> {
     pub(super) writes: Vec<W>,
     pub(super) answer: Answer<()>,
+    /// Held until the rows are there or never will be, which outlasts an asker that goes away.
+    pub(super) ticket: Option<Ticket>,
     bytes: usize,
 }
 
@@ -81,11 +84,16 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn commit(&self, writes: Vec<Write>, answer: Answer<()>) -> Result<(), TableError> {
+    pub(super) fn commit(
+        &self,
+        writes: Vec<Write>,
+        ticket: Option<Ticket>,
+        answer: Answer<()>,
+    ) -> Result<(), TableError> {
         let bytes = writes.iter().map(commit_bytes).sum();
         let mut waiting = self.locked();
         waiting.admit(bytes)?;
-        waiting.commits.push_back(Job { writes, answer, bytes });
+        waiting.commits.push_back(Job { writes, answer, ticket, bytes });
         drop(waiting);
         self.arrived.notify_one();
         Ok(())
@@ -100,7 +108,7 @@ impl Queue {
             .into_iter()
             .map(|(writes, answer)| {
                 let bytes = writes.iter().map(scatter_bytes).sum();
-                Job { writes, answer, bytes }
+                Job { writes, answer, ticket: None, bytes }
             })
             .collect();
         let mut waiting = self.locked();

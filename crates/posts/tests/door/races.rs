@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::world::{Answer, World};
+use crate::world::{Answer, World, begin};
 use kernel::{EventData, UserId};
 use tokio::task::JoinSet;
 
@@ -112,6 +112,23 @@ async fn who_walks_to_the_newest_misses_nothing() {
     let seen = walker.await.unwrap();
     let distinct: HashSet<_> = seen.iter().collect();
     assert_eq!((seen.len(), distinct.len()), (401, 401));
+}
+
+#[tokio::test]
+async fn a_post_whose_asker_went_away_is_not_passed() {
+    let world = World::with(World::unlimited());
+    let reader = world.user();
+    let mut page = world.get(reader, "/posts").await;
+    let mut seen = Vec::new();
+    for number in 0..100 {
+        begin(world.write(world.user(), "left"), 1 + number % 3).await;
+        world.written(reader, "after it").await;
+        let cursor = page.cursor("prevCursor");
+        let uri = cursor.map_or("/posts".to_owned(), |cursor| format!("/posts?cursor={cursor}"));
+        page = world.get(reader, &uri).await;
+        seen.extend(page.ids());
+    }
+    assert_eq!((world.told().await.len(), seen.len()), (200, 200));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use kernel::event::Follow;
 use kernel::peers::Followers;
+use kernel::sequence::Ticket;
 use kernel::table::{self, Attempt, Condition, Item, Key, Query, Table, Write};
 use kernel::{EventData, Problem, UserId, outbox};
 use ulid::Ulid;
 
-use super::{edge_of, piece_done, row_id, user_gone, user_key};
+use super::{commit, edge_of, piece_done, row_id, turned, user_gone, user_key};
 use crate::Social;
 use crate::model::{self, Edge};
 
@@ -95,8 +96,7 @@ pub(crate) async fn follow(
     followee: UserId,
 ) -> Result<(), Problem> {
     let ticket = social.sequence.take();
-    let at = ticket.id;
-    table::retry(|| change(social, follower, followee, move |edge| Edge::made(edge, at))).await
+    table::retry(|| change(social, follower, followee, Some(&ticket))).await
 }
 
 /// Undoes the follow, if it is there.
@@ -105,14 +105,14 @@ pub(crate) async fn unfollow(
     follower: UserId,
     followee: UserId,
 ) -> Result<(), Problem> {
-    table::retry(|| change(social, follower, followee, Edge::undone)).await
+    table::retry(|| change(social, follower, followee, None)).await
 }
 
 async fn change(
     social: &Social,
     follower: UserId,
     followee: UserId,
-    turn: impl FnOnce(Option<Edge>) -> Option<Edge> + Send,
+    made: Option<&Ticket>,
 ) -> Result<(), Attempt> {
     let key = edge_key(follower, followee);
     let marks = [user_gone(follower), user_gone(followee)];
@@ -125,7 +125,7 @@ async fn change(
     if other_gone.is_some() {
         return Err(Problem::not_found("user").into());
     }
-    let Some(edge) = turn(edge_of(item.as_ref())?) else { return Ok(()) };
+    let Some(edge) = turned(edge_of(item.as_ref())?, made) else { return Ok(()) };
     let delta = if edge.on { 1 } else { -1 };
     let mut writes = vec![Write::put_json(key, &edge).when(Condition::unchanged(item.as_ref()))];
     writes.extend(rows(follower, followee, &edge));
@@ -133,7 +133,7 @@ async fn change(
     writes.push(Write::add(user_key(followee, FOLLOWERS), delta));
     writes.push(told(social, follower, followee, &edge));
     writes.extend(marks.map(|mark| Write::check(mark, Condition::Absent)));
-    Ok(social.table.commit(writes).await?)
+    Ok(commit(social, writes, made).await?)
 }
 
 /// The writes of an edge's index rows: put while it is there, deleted when it is undone.

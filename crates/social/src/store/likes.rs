@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use kernel::event::Like;
+use kernel::sequence::Ticket;
 use kernel::table::{self, Attempt, Condition, Item, Key, Query, Table, TableError, Write};
 use kernel::{EventData, PostId, Problem, UserId, outbox};
 use ulid::Ulid;
 
-use super::{edge_of, piece_done, post_gone, post_key, row_id, user_gone};
+use super::{commit, edge_of, piece_done, post_gone, post_key, row_id, turned, user_gone};
 use crate::model::{self, Edge};
 use crate::{Social, viewer};
 
@@ -67,20 +68,19 @@ pub(crate) async fn liked(
 /// Makes the like, unless it is there.
 pub(crate) async fn like(social: &Social, user: UserId, post: PostId) -> Result<(), Problem> {
     let ticket = social.sequence.take();
-    let at = ticket.id;
-    table::retry(|| change(social, user, post, move |edge| Edge::made(edge, at))).await
+    table::retry(|| change(social, user, post, Some(&ticket))).await
 }
 
 /// Undoes the like, if it is there.
 pub(crate) async fn unlike(social: &Social, user: UserId, post: PostId) -> Result<(), Problem> {
-    table::retry(|| change(social, user, post, Edge::undone)).await
+    table::retry(|| change(social, user, post, None)).await
 }
 
 async fn change(
     social: &Social,
     user: UserId,
     post: PostId,
-    turn: impl FnOnce(Option<Edge>) -> Option<Edge> + Send,
+    made: Option<&Ticket>,
 ) -> Result<(), Attempt> {
     let key = edge_key(user, post);
     let marks = [user_gone(user), post_gone(post)];
@@ -93,14 +93,14 @@ async fn change(
     if gone.is_some() {
         return Err(Problem::not_found("post").into());
     }
-    let Some(edge) = turn(edge_of(item.as_ref())?) else { return Ok(()) };
+    let Some(edge) = turned(edge_of(item.as_ref())?, made) else { return Ok(()) };
     let mut writes = vec![Write::put_json(key, &edge).when(Condition::unchanged(item.as_ref()))];
     writes.extend(rows(user, post, &edge));
     writes.push(Write::add(post_key(post, LIKES), if edge.on { 1 } else { -1 }));
     writes.push(viewer::changed(user));
     writes.push(told(social, user, post, &edge));
     writes.extend(marks.map(|mark| Write::check(mark, Condition::Absent)));
-    Ok(social.table.commit(writes).await?)
+    Ok(commit(social, writes, made).await?)
 }
 
 /// The writes of an edge's index rows: put while it is there, deleted when it is undone.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use kernel::{EventData, UserId};
 use tokio::task::JoinSet;
 
-use crate::world::World;
+use crate::world::{World, begin};
 
 /// Versions of each edge count up without a gap, made and undone in turn; how many are there.
 pub(crate) fn edges_told(events: &[EventData]) -> HashMap<String, bool> {
@@ -146,4 +146,22 @@ async fn who_walks_to_the_newest_misses_nothing() {
     let seen = walker.await.unwrap();
     let distinct: HashSet<UserId> = seen.iter().copied().collect();
     assert_eq!((seen.len(), distinct.len()), (301, 301));
+}
+
+#[tokio::test]
+async fn a_like_whose_asker_went_away_is_not_passed() {
+    let world = World::new();
+    let (reader, post) = (world.user(), world.post());
+    let uri = format!("/posts/{post}/likes");
+    world.like(reader, post, true).await;
+    let mut page = world.get(reader, &uri).await;
+    let mut seen = page.people();
+    for (number, user) in world.users(100).into_iter().enumerate() {
+        begin(world.like(world.user(), post, true), 1 + number % 3).await;
+        world.like(user, post, true).await;
+        let cursor = page.cursor("prevCursor").unwrap();
+        page = world.get(reader, &format!("{uri}?cursor={cursor}")).await;
+        seen.extend(page.people());
+    }
+    assert_eq!((world.told().await.len(), seen.len()), (201, 201));
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use async_trait::async_trait;
 use axum::Router;
@@ -17,6 +18,7 @@ use kernel::bus::{Bus, BusError, Delivery, Message};
 use kernel::event::{DeletedPost, DeletedUser};
 use kernel::outbox::Relay;
 use kernel::peers::{Followers, Peers};
+use kernel::sequence::Ticket;
 use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write};
 use kernel::{Event, EventData, Ids, Post, PostId, Principal, Problem, Profile, Time, UserId};
 use serde_json::Value;
@@ -112,10 +114,30 @@ impl Peers for Others {
     }
 }
 
-/// A table whose commits overtake each other.
+/// A table whose commits overtake each other, and go on when their askers have gone away.
 struct Jostling {
     table: Arc<dyn Table>,
     commits: AtomicUsize,
+}
+
+impl Jostling {
+    async fn commit_holding(
+        &self,
+        writes: Vec<Write>,
+        held: Option<Ticket>,
+    ) -> Result<(), TableError> {
+        let commit = self.commits.fetch_add(1, Ordering::Relaxed);
+        let table = Arc::clone(&self.table);
+        let going_on = tokio::spawn(async move {
+            for _ in 0..(commit * 7) % 11 {
+                tokio::task::yield_now().await;
+            }
+            let outcome = table.commit(writes).await;
+            drop(held);
+            outcome
+        });
+        going_on.await.unwrap()
+    }
 }
 
 #[async_trait]
@@ -129,10 +151,11 @@ impl Table for Jostling {
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), TableError> {
-        for _ in 0..(self.commits.fetch_add(1, Ordering::Relaxed) * 7) % 11 {
-            tokio::task::yield_now().await;
-        }
-        self.table.commit(writes).await
+        self.commit_holding(writes, None).await
+    }
+
+    async fn commit_ordered(&self, writes: Vec<Write>, ticket: &Ticket) -> Result<(), TableError> {
+        self.commit_holding(writes, Some(ticket.clone())).await
     }
 
     async fn scatter(&self, writes: Vec<Scatter>) -> Result<(), TableError> {
@@ -355,5 +378,17 @@ impl World {
     /// What the audit finds.
     pub(crate) fn findings(&self) -> Vec<Finding> {
         self.data.snapshot(|snapshot| social::audit(snapshot).unwrap())
+    }
+}
+
+/// Begins `work`, and goes away in the midst of it.
+pub(crate) async fn begin(work: impl Future, polls: usize) {
+    let mut work = std::pin::pin!(work);
+    for _ in 0..polls {
+        let polled = std::future::poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
+        if polled.is_ready() {
+            return;
+        }
+        tokio::task::yield_now().await;
     }
 }
