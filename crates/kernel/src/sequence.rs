@@ -130,6 +130,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_id_is_in_flight_until_its_last_holder_lets_go() {
+        let sequence = sequence();
+        let ticket = sequence.take();
+        let (id, held) = (ticket.id(), ticket.clone());
+        drop(ticket);
+        assert!(sequence.settled().await < id);
+        drop(held);
+        assert!(sequence.settled().await > id);
+    }
+
+    #[tokio::test]
     async fn a_commit_that_hangs_only_hides_what_came_after_it() {
         let sequence = sequence();
         let done = sequence.take().id();
