@@ -1,1 +1,463 @@
 //! Identity on a Cognito user pool.
+//!
+//! The pool keeps users and passwords, compares passwords, and signs tokens. What the contract
+//! promises beyond that is kept in the user service's own table, under partitions of their own:
+//!
+//! | partition | sort | holds |
+//! |---|---|---|
+//! | `identity#email#<digest>` | | the user id behind an address; expires while being made |
+//! | `identity#user#<userId>` | | the address |
+//! | `identity#session#<userId>` | `origin_jti` | digests of a family's secrets; expires |
+//! | `identity#attempts#<digest>` | | failed sign-ins of an address; expires |
+//!
+//! A user's name in the pool is our user id, so an access token says whose it is. Addresses are
+//! compared folded ([`kernel::fold()`]) by their row, which is also what makes them unique. The
+//! row of a session says whether its tokens are good: Cognito alone would let access tokens live on
+//! after a sign-out, and a reused refresh token's family too. Neither passwords nor tokens are kept,
+//! and no type that holds one is `Debug`.
+//!
+//! Everything goes through the pool's administrative calls, signed by IAM: nobody signs up or in
+//! past this service.
+
+mod access;
+mod attempts;
+mod config;
+mod create;
+mod fault;
+mod keys;
+mod pool;
+mod session;
+mod verifier;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_cognitoidentityprovider::Client;
+use kernel::identity::{Identity, Revoke, Tokens};
+use kernel::table::{
+    Attempt, Condition, Item, Key, QUERY_ITEMS_MAX, Scatter, Table, TableError, Write, get_one,
+    retry,
+};
+use kernel::{Clock, Code, Ids, Principal, Problem, Time, UserId, fold};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use ulid::Ulid;
+
+use attempts::Gate;
+pub use config::{Config, client};
+pub use create::{Created, REFRESH_GRACE_SECS, create};
+pub use fault::Fault;
+pub use keys::KeysError;
+use pool::{Grant, Making, Pool};
+use session::{RefreshToken, Session};
+pub use session::{Sessions, TableSessions};
+pub use verifier::Verifier;
+
+/// How long an address is held while its user is being made: longer than any request lasts.
+const MAKING: Duration = Duration::from_secs(60);
+
+/// Why an identity cannot be opened. The text is one line.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// No client for the key set can be made.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// A setting makes no sense.
+    #[error("{0}")]
+    Config(String),
+}
+
+/// The keeper of credentials and sessions on Cognito.
+pub struct CognitoIdentity {
+    config: Config,
+    pool: Pool,
+    table: Arc<dyn Table>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+    gate: Gate,
+    verifier: Verifier,
+}
+
+/// Whose an address is.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Address {
+    user_id: UserId,
+}
+
+/// What is known of a user beside the pool.
+#[derive(Serialize, Deserialize)]
+struct Owner {
+    email: String,
+}
+
+/// What stands for an address in keys: the same for all that compare equal, and of one length,
+/// whatever was sent.
+fn account(email: &str) -> String {
+    let digest = Sha256::digest(fold(email));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A name that no user has, so that an unknown address costs the same work as a known one.
+fn nobody(account: &str) -> UserId {
+    let digits = account.get(..32).unwrap_or_default();
+    UserId(Ulid(u128::from_str_radix(digits, 16).unwrap_or_default()))
+}
+
+fn email_key(account: &str) -> Key {
+    Key::new(format!("identity#email#{account}"), "")
+}
+
+fn user_key(user: UserId) -> Key {
+    Key::new(user.prefixed("identity#user#"), "")
+}
+
+fn bad_credentials() -> Problem {
+    Problem::new(Code::BadCredentials, "Check the e-mail address and the password.")
+}
+
+fn invalid_refresh_token() -> Problem {
+    Problem::new(Code::InvalidRefreshToken, "The refresh token is not valid. Sign in again.")
+}
+
+fn bad_access_token() -> Problem {
+    Problem::unauthenticated("The access token is not valid or has expired.")
+}
+
+fn email_taken() -> Problem {
+    Problem::new(Code::EmailTaken, "There is an account with this e-mail address.")
+}
+
+/// A sign-in that Cognito let through: whose, by which version of the address's row, and the
+/// tokens.
+struct Proof {
+    account: String,
+    version: u64,
+    grant: Grant,
+}
+
+impl CognitoIdentity {
+    /// The identity whose users are in the pool of `config` and whose rows are in `table`, the
+    /// user service's.
+    pub fn open(
+        config: Config,
+        client: Client,
+        table: Arc<dyn Table>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Result<Arc<Self>, OpenError> {
+        if config.sessions_max == 0 || config.sessions_max > QUERY_ITEMS_MAX {
+            let reason = format!("a user has 1 to {QUERY_ITEMS_MAX} sessions at most");
+            return Err(OpenError::Config(reason));
+        }
+        let sessions = Arc::new(TableSessions(Arc::clone(&table)));
+        let verifier = Verifier::of(&config, sessions, Arc::clone(&clock))?;
+        let (user_pool_id, client_id) = (config.user_pool_id.clone(), config.client_id.clone());
+        let pool = Pool { client, user_pool_id, client_id };
+        Ok(Arc::new(Self { config, pool, table, clock, ids, gate: Gate::default(), verifier }))
+    }
+
+    async fn address_of(&self, user: UserId) -> Result<Option<String>, TableError> {
+        let Some(item) = get_one(&*self.table, user_key(user)).await? else { return Ok(None) };
+        Ok(Some(item.json::<Owner>()?.email))
+    }
+
+    /// Has Cognito compare a password, counting failures of the account.
+    async fn prove(&self, account: String, password: &str) -> Result<Proof, Problem> {
+        let limit = self.config.limit();
+        let patience = Duration::from_millis(self.config.sign_in_patience_millis);
+        let read = || async {
+            let keys = [attempts::key(&account), email_key(&account)];
+            let mut found = self.table.get(&keys).await?.into_iter();
+            let attempts = attempts::read(found.next().flatten().as_ref())?;
+            let now = self.clock.now();
+            attempts.check(now)?;
+            Ok((attempts.failures(now, limit), (attempts, found.next().flatten())))
+        };
+        let entered = self.gate.enter(&account, limit.failures_max, patience, read);
+        let (_pass, (attempts, address)) = entered.await?;
+        // One that is still being made is not there yet.
+        let address = address.filter(|item| item.expires_at.is_none());
+        let owner = address.as_ref().map(Item::json::<Address>).transpose()?;
+        let user = owner.map_or_else(|| nobody(&account), |owner| owner.user_id);
+        let grant = self.pool.sign_in(user, password).await?;
+        match (grant, address) {
+            (Some(grant), Some(address)) if grant.user == user => {
+                if !attempts.is_empty() {
+                    self.table.commit(vec![Write::delete(attempts::key(&account))]).await?;
+                }
+                Ok(Proof { account, version: address.version, grant })
+            }
+            _ => {
+                attempts::note(&*self.table, &account, self.clock.now(), limit).await?;
+                Err(bad_credentials())
+            }
+        }
+    }
+
+    /// Starts a session, if the address is still what it was when the password was proved.
+    async fn start(&self, proof: Proof) -> Result<Tokens, Problem> {
+        let Proof { account, version, grant } = proof;
+        let sessions = session::oldest(&*self.table, grant.user, self.config.sessions_max).await?;
+        let cognito = grant.refresh_token.clone().ok_or_else(|| {
+            Problem::internal(Fault::answer("AdminInitiateAuth", "no refresh token"))
+        })?;
+        let secrets = [self.ids.secret(), self.ids.secret()];
+        let token = RefreshToken::first(grant.user, grant.session.clone(), secrets, cognito);
+        let mut writes = vec![
+            Write::check(email_key(&account), Condition::Version(version)),
+            // Somebody else may have the address by now, and its row be as old as ours was.
+            Write::check(user_key(grant.user), Condition::Present),
+            self.session_row(&token, self.clock.now()).when(Condition::Absent),
+        ];
+        if sessions.len() >= self.config.sessions_max {
+            let oldest = &sessions[0].key;
+            self.verifier.end(&oldest.sort);
+            writes.push(Write::delete(oldest.clone()));
+        }
+        match self.table.commit(writes).await {
+            Ok(()) => Ok(tokens(grant, &token)),
+            // The password was changed or the identity deleted in this very moment.
+            Err(TableError::Unmet(0 | 1)) => {
+                self.let_go(&token.cognito).await;
+                Err(bad_credentials())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Tells Cognito of tokens that nothing here knows any more. They are good for nothing with us,
+    /// so an outage only leaves them to expire.
+    async fn let_go(&self, cognito: &str) {
+        if let Err(problem) = self.pool.revoke(cognito).await {
+            let error = &problem as &dyn std::error::Error;
+            tracing::warn!(error, "refresh token left to expire");
+        }
+    }
+
+    fn session_row(&self, token: &RefreshToken, started_at: Time) -> Write {
+        let ttl = Duration::from_secs(self.config.refresh_token_ttl_secs);
+        Write::put_json(token.key(), &token.session(started_at)).expiring(started_at + ttl)
+    }
+
+    async fn end_all_but(&self, user: UserId, kept: Option<&str>) -> Result<(), Problem> {
+        loop {
+            let rows = session::oldest(&*self.table, user, QUERY_ITEMS_MAX).await?;
+            let more = rows.len() == QUERY_ITEMS_MAX;
+            let ending: Vec<Item> =
+                rows.into_iter().filter(|row| Some(row.key.sort.as_str()) != kept).collect();
+            for row in &ending {
+                self.verifier.end(&row.key.sort);
+            }
+            if !ending.is_empty() {
+                let rows = ending.into_iter().map(|row| Scatter::Delete(row.key)).collect();
+                self.table.scatter(rows).await?;
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends one session. Its tokens are refused here first: should its row stay because the table
+    /// fails, the error is on the safe side.
+    async fn end(&self, key: Key) -> Result<(), TableError> {
+        self.verifier.end(&key.sort);
+        self.table.commit(vec![Write::delete(key)]).await
+    }
+
+    /// One try of a refresh on the session's row as it is now.
+    async fn try_refresh(&self, token: &RefreshToken) -> Result<Tokens, Attempt> {
+        let row = get_one(&*self.table, token.key()).await?;
+        let row = row.ok_or_else(invalid_refresh_token)?;
+        let session: Session = row.json()?;
+        if !session.has(token) {
+            return Err(invalid_refresh_token().into());
+        }
+        if !session.newest_is(token) {
+            // Two hold this family's tokens, and one of them is not who signed in.
+            self.end(row.key).await?;
+            self.let_go(&token.cognito).await;
+            tracing::warn!(user = %token.user, session = token.session, "refresh token reused");
+            return Err(invalid_refresh_token().into());
+        }
+        let Some(grant) = self.pool.refresh(&token.cognito).await? else {
+            // Expired, revoked by hand, or used past us: nothing can come of this session.
+            self.end(row.key).await?;
+            return Err(invalid_refresh_token().into());
+        };
+        if grant.user != token.user || grant.session != token.session {
+            let odd = Fault::answer("GetTokensFromRefreshToken", "tokens of another session");
+            return Err(Problem::internal(odd).into());
+        }
+        let cognito = grant.refresh_token.clone().unwrap_or_else(|| token.cognito.clone());
+        let next = token.next(self.ids.secret(), cognito);
+        let write = self.session_row(&next, session.started_at);
+        self.table.commit(vec![write.when(Condition::Version(row.version))]).await?;
+        Ok(tokens(grant, &next))
+    }
+
+    /// Makes the user in the pool. The address is this user's by its row, so whoever else has it
+    /// in the pool is a remnant.
+    async fn make(&self, user: UserId, email: &str, password: &str) -> Result<(), Problem> {
+        if self.pool.create_user(user, email).await? == Making::InUse
+            // Made by a first try whose answer was lost?
+            && self.pool.find(&user.text()).await?.is_none()
+        {
+            self.remove_remnant(email).await?;
+            if self.pool.create_user(user, email).await? == Making::InUse {
+                return Err(email_taken());
+            }
+        }
+        self.pool.set_password(user, password).await
+    }
+
+    /// Removes the user whom the pool has by this address and nobody here knows: a registration or
+    /// a deletion that died half-way.
+    async fn remove_remnant(&self, email: &str) -> Result<(), Problem> {
+        let Some(name) = self.pool.find(email).await? else { return Ok(()) };
+        let remnant = name.to_ascii_uppercase().parse::<UserId>().map_err(|_| email_taken())?;
+        if self.address_of(remnant).await?.is_some() {
+            return Err(email_taken());
+        }
+        tracing::warn!(user = %remnant, "removing a user who was left in the pool");
+        self.pool.delete_user(remnant).await
+    }
+
+    /// One try of removing a user's rows. The address can belong to nobody else while they are
+    /// there.
+    async fn try_forget(&self, user: UserId) -> Result<(), Attempt> {
+        let Some(row) = get_one(&*self.table, user_key(user)).await? else { return Ok(()) };
+        let account = account(&row.json::<Owner>()?.email);
+        let writes = vec![
+            Write::delete(user_key(user)).when(Condition::Version(row.version)),
+            Write::delete(email_key(&account)),
+            Write::delete(attempts::key(&account)),
+        ];
+        Ok(self.table.commit(writes).await?)
+    }
+
+    /// Makes sign-ins under way fail, which proved another password: their proof is of an older
+    /// version of the address's row.
+    async fn outdate(&self, account: &str, user: UserId) -> Result<(), Problem> {
+        let row = Write::put_json(email_key(account), &Address { user_id: user });
+        match self.table.commit(vec![row.when(Condition::Present)]).await {
+            // Deleted meanwhile.
+            Err(TableError::Unmet(_)) => Err(bad_credentials()),
+            other => Ok(other?),
+        }
+    }
+}
+
+fn tokens(grant: Grant, token: &RefreshToken) -> Tokens {
+    Tokens {
+        user_id: grant.user,
+        access_token: grant.access_token,
+        refresh_token: token.render(),
+        expires_in: grant.expires_in,
+    }
+}
+
+#[async_trait]
+impl Identity for CognitoIdentity {
+    async fn create(&self, user: UserId, email: &str, password: &str) -> Result<(), Problem> {
+        let email = email.trim().to_owned();
+        let key = email_key(&account(&email));
+        let address = Write::put_json(key.clone(), &Address { user_id: user });
+        let held = address.clone().expiring(self.clock.now() + MAKING).when(Condition::Absent);
+        self.table.commit(vec![held]).await.map_err(|error| match error {
+            TableError::Unmet(_) => email_taken(),
+            other => other.into(),
+        })?;
+        let ours = Condition::Version(1);
+        if let Err(problem) = self.make(user, &email, password).await {
+            // What cannot be undone now goes by itself: the row in a minute, the user when the
+            // address is registered next.
+            let released = self.table.commit(vec![Write::delete(key).when(ours)]).await;
+            let removed = self.pool.delete_user(user).await;
+            tracing::debug!(?released, is_removed = removed.is_ok(), "registration undone");
+            return Err(problem);
+        }
+        let owner = Write::put_json(user_key(user), &Owner { email }).when(Condition::Absent);
+        Ok(self.table.commit(vec![address.when(ours), owner]).await?)
+    }
+
+    async fn sign_in(&self, email: &str, password: &str) -> Result<Tokens, Problem> {
+        let proof = self.prove(account(email), password).await?;
+        self.start(proof).await
+    }
+
+    async fn refresh(&self, refresh_token: &str) -> Result<Tokens, Problem> {
+        let token = RefreshToken::parse(refresh_token).ok_or_else(invalid_refresh_token)?;
+        retry(|| self.try_refresh(&token)).await
+    }
+
+    async fn revoke(&self, user: UserId, which: Revoke<'_>) -> Result<(), Problem> {
+        let Revoke::Session(text) = which else {
+            self.end_all_but(user, None).await?;
+            return self.pool.sign_out(user).await;
+        };
+        let Some(token) = RefreshToken::parse(text) else { return Ok(()) };
+        let Some(row) = get_one(&*self.table, token.key()).await? else { return Ok(()) };
+        let session: Session = row.json()?;
+        if token.user != user {
+            let good = session.has(&token) && session.newest_is(&token);
+            let theirs = || Problem::new(Code::Forbidden, "This session is somebody else's.");
+            return if good { Err(theirs()) } else { Ok(()) };
+        }
+        if session.has(&token) {
+            self.end(row.key).await?;
+            self.let_go(&token.cognito).await;
+        }
+        Ok(())
+    }
+
+    async fn change_password(
+        &self,
+        principal: &Principal,
+        current: &str,
+        new: &str,
+    ) -> Result<(), Problem> {
+        let user = principal.user_id;
+        let email = self.address_of(user).await?.ok_or_else(bad_credentials)?;
+        let proof = self.prove(account(&email), current).await?;
+        self.let_go(proof.grant.refresh_token.as_deref().unwrap_or_default()).await;
+        // Ended before, so that they are ended even should this stop after the next step; and once
+        // more after it, for who has signed in with the old password meanwhile.
+        self.end_all_but(user, Some(&principal.session)).await?;
+        self.pool.set_password(user, new).await?;
+        self.outdate(&proof.account, user).await?;
+        self.end_all_but(user, Some(&principal.session)).await
+    }
+
+    async fn check_password(&self, user: UserId, password: &str) -> Result<(), Problem> {
+        let email = self.address_of(user).await?.ok_or_else(bad_credentials)?;
+        let proof = self.prove(account(&email), password).await?;
+        self.let_go(proof.grant.refresh_token.as_deref().unwrap_or_default()).await;
+        Ok(())
+    }
+
+    async fn delete(&self, user: UserId) -> Result<(), Problem> {
+        // Its rows first: after this no session can start.
+        retry(|| self.try_forget(user)).await?;
+        self.end_all_but(user, None).await?;
+        self.pool.delete_user(user).await
+    }
+
+    async fn email(&self, user: UserId) -> Result<Option<String>, Problem> {
+        Ok(self.address_of(user).await?)
+    }
+
+    async fn verify(&self, access_token: &str) -> Result<Arc<Principal>, Problem> {
+        self.verifier.verify(access_token).await
+    }
+
+    async fn key_set(&self) -> Result<serde_json::Value, Problem> {
+        self.verifier.key_set().await
+    }
+
+    fn issuer(&self) -> &str {
+        self.verifier.issuer()
+    }
+}

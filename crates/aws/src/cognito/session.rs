@@ -1,0 +1,202 @@
+//! Sessions: a sign-in and the refresh tokens that descend from it, of which only the newest is
+//! good. The row is the referee: it says who may refresh, and while it is there the session's
+//! access tokens are good. It knows digests only.
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::sync::Arc;
+
+use kernel::table::{Item, Key, Query, Table, TableError, get_one};
+use kernel::{Problem, Time, UserId};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Bytes of a refresh token's text, at most. Cognito's part has about 1,800.
+const TOKEN_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of the part that is ours: the family's secret, its own secret, a check sum.
+const OWN_BYTES: usize = 32 + 32 + CHECK_BYTES;
+const CHECK_BYTES: usize = 16;
+
+/// Whether sessions are open. The user service asks its table; the others ask the user service.
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// Whether the session of that user is open.
+    async fn is_open(&self, user: UserId, session: &str) -> Result<bool, Problem>;
+}
+
+/// Sessions as the user service's own table knows them.
+pub struct TableSessions(pub Arc<dyn Table>);
+
+#[async_trait]
+impl Sessions for TableSessions {
+    async fn is_open(&self, user: UserId, session: &str) -> Result<bool, Problem> {
+        Ok(get_one(&*self.0, key(user, session)).await?.is_some())
+    }
+}
+
+/// A refresh token; secret, so not `Debug`. Its text is `user.session.own.cognito`.
+pub(super) struct RefreshToken {
+    pub(super) user: UserId,
+    pub(super) session: String,
+    family: [u8; 32],
+    own: [u8; 32],
+    /// What Cognito gave.
+    pub(super) cognito: String,
+}
+
+/// What is kept of a session.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Session {
+    family: String,
+    newest: String,
+    pub(super) started_at: Time,
+}
+
+fn digest(parts: &[&[u8]]) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part);
+    }
+    URL_SAFE_NO_PAD.encode(digest.finalize())
+}
+
+impl RefreshToken {
+    /// The first token of a new session, with secrets for the family and for itself.
+    pub(super) fn first(
+        user: UserId,
+        session: String,
+        secrets: [[u8; 32]; 2],
+        cognito: String,
+    ) -> Self {
+        Self { user, session, family: secrets[0], own: secrets[1], cognito }
+    }
+
+    /// The token that takes this one's place.
+    pub(super) fn next(&self, own: [u8; 32], cognito: String) -> Self {
+        Self { user: self.user, session: self.session.clone(), family: self.family, own, cognito }
+    }
+
+    /// Tells a damaged token, which is none, from a used one, which ends its family.
+    fn check(&self) -> [u8; CHECK_BYTES] {
+        let mut digest = Sha256::new();
+        digest.update(self.user.0.0.to_be_bytes());
+        for part in [self.session.as_bytes(), &self.family, &self.own, self.cognito.as_bytes()] {
+            digest.update(part);
+        }
+        let mut check = [0; CHECK_BYTES];
+        check.copy_from_slice(&digest.finalize()[..CHECK_BYTES]);
+        check
+    }
+
+    /// The text that the client keeps.
+    pub(super) fn render(&self) -> String {
+        let mut own = Vec::with_capacity(OWN_BYTES);
+        own.extend_from_slice(&self.family);
+        own.extend_from_slice(&self.own);
+        own.extend_from_slice(&self.check());
+        let own = URL_SAFE_NO_PAD.encode(own);
+        format!("{}.{}.{own}.{}", self.user, self.session, self.cognito)
+    }
+
+    /// Reads a client's text; none when it cannot be a token.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        if text.len() > TOKEN_BYTES_MAX {
+            return None;
+        }
+        let mut parts = text.splitn(4, '.');
+        let (user, session) = (parts.next()?.parse().ok()?, parts.next()?.to_owned());
+        let own = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
+        let (family, rest) = own.split_first_chunk::<32>()?;
+        let (own, check) = rest.split_first_chunk::<32>()?;
+        let cognito = parts.next()?.to_owned();
+        let token = Self { user, session, family: *family, own: *own, cognito };
+        (token.check() == check).then_some(token)
+    }
+
+    /// Where its session is kept.
+    pub(super) fn key(&self) -> Key {
+        key(self.user, &self.session)
+    }
+
+    /// What to keep of the session while this is its newest token.
+    pub(super) fn session(&self, started_at: Time) -> Session {
+        let newest = digest(&[&self.own, self.cognito.as_bytes()]);
+        Session { family: digest(&[&self.family]), newest, started_at }
+    }
+}
+
+// What is compared are digests of secrets: how long it takes tells nothing of the secrets.
+impl Session {
+    /// Whether the token was given out in this session, be it used or not.
+    pub(super) fn has(&self, token: &RefreshToken) -> bool {
+        self.family == digest(&[&token.family])
+    }
+
+    /// Whether the token is the newest one.
+    pub(super) fn newest_is(&self, token: &RefreshToken) -> bool {
+        self.newest == digest(&[&token.own, token.cognito.as_bytes()])
+    }
+}
+
+/// The partition of a user's sessions.
+fn partition(user: UserId) -> String {
+    user.prefixed("identity#session#")
+}
+
+/// Where a session is kept.
+pub(super) fn key(user: UserId, session: &str) -> Key {
+    Key::new(partition(user), session)
+}
+
+/// Up to `limit` of a user's sessions, the oldest sign-in first.
+pub(super) async fn oldest(
+    table: &dyn Table,
+    user: UserId,
+    limit: usize,
+) -> Result<Vec<Item>, TableError> {
+    let mut items = table.query(Query::all(partition(user), limit)).await?.items;
+    let mut ages = Vec::with_capacity(items.len());
+    for item in items.drain(..) {
+        ages.push((item.json::<Session>()?.started_at, item));
+    }
+    ages.sort_by_key(|(started_at, _)| *started_at);
+    Ok(ages.into_iter().map(|(_, item)| item).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ulid::Ulid;
+
+    fn token() -> RefreshToken {
+        let secrets = [[3; 32], [4; 32]];
+        RefreshToken::first(UserId(Ulid(1)), "s-1".into(), secrets, "eyJ.a.b.c.d".into())
+    }
+
+    #[test]
+    fn a_used_token_is_told_from_a_made_up_one() {
+        let first = token();
+        let next = first.next([5; 32], "eyJ.e".into());
+        let session = next.session(Time::from_millis(0));
+        assert!(session.has(&next) && session.newest_is(&next));
+        assert!(session.has(&first) && !session.newest_is(&first));
+        let other = RefreshToken { family: [9; 32], ..first.next([5; 32], "eyJ.e".into()) };
+        assert!(!session.has(&other));
+    }
+
+    #[test]
+    fn texts_come_back_and_damaged_ones_are_refused() {
+        let text = token().render();
+        assert_eq!(RefreshToken::parse(&text).unwrap().render(), text);
+        for at in 0..text.len() {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] = if bytes[at] == b'B' { b'C' } else { b'B' };
+            assert!(RefreshToken::parse(&String::from_utf8(bytes).unwrap()).is_none(), "{at}");
+        }
+        for bad in ["", "x", "....", &text[1..], &text[..text.len() - 1], &format!("{text}A")] {
+            assert!(RefreshToken::parse(bad).is_none(), "{bad}");
+        }
+    }
+}
