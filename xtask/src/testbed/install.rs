@@ -35,6 +35,9 @@ pub(crate) struct Programs {
 
 /// Installs what is missing. Once it is there, this asks nobody.
 pub(crate) fn install(signals: &Signals) -> Result<Programs> {
+    if !Path::new("/proc/self/stat").exists() {
+        bail!("the test bed runs on Linux alone: it knows its processes by /proc");
+    }
     system_packages(signals)?;
     let cache = cache(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;

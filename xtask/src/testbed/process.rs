@@ -90,7 +90,8 @@ pub(super) fn start(part: Part, port: u16, command: &Command, folder: &Path) -> 
     // Its number is not given away before its end was waited for.
     let started = start_time(pid);
     thread::spawn(move || child.wait());
-    let started = started.with_context(|| format!("`{line}` ended at once"))?;
+    let started =
+        started.with_context(|| format!("`{line}` ended at once{}", last_words(folder)))?;
     Ok(Process { part, port, pid, started })
 }
 

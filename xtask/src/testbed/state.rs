@@ -126,7 +126,8 @@ impl Bed {
             }
             fs::create_dir_all(&folder).context("cannot make a directory for data")?;
             let command = part.command(port, programs, &folder);
-            self.processes.push(process::start(part, port, &command, &folder)?);
+            let started = process::start(part, port, &command, &folder);
+            self.processes.push(started.with_context(|| part.name())?);
             self.write(file)?;
         }
         Ok(())
