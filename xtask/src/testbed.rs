@@ -8,8 +8,8 @@
 //! | `redisCluster` | three of them, in cluster mode |
 //!
 //! What runs is written in `testbed.json` in the target directory ([`state`]), which is what the
-//! tests read. Programs are installed once ([`mod@install`]); data lies in a temporary directory that
-//! goes with the last process.
+//! tests read. Programs are installed once ([`mod@install`]); data lies in a temporary directory
+//! that goes with the last process.
 
 mod answer;
 mod install;
