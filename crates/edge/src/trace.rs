@@ -94,7 +94,7 @@ fn traceparent(trace_id: u128, span: u128, sampled: bool) -> String {
     write_hex(&mut text[3..35], &trace_id.to_be_bytes());
     write_hex(&mut text[36..52], &span.to_be_bytes()[8..]);
     text[54] += u8::from(sampled);
-    String::from_utf8_lossy(&text).into_owned()
+    String::from_utf8(text.to_vec()).unwrap_or_default()
 }
 
 fn write_hex(text: &mut [u8], bytes: &[u8]) {

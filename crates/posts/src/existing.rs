@@ -6,17 +6,30 @@
 //! item has replicas, so that on a partitioned store no single one is read by everybody; a
 //! deletion, the rarer thing, writes them all.
 
+use std::collections::HashSet;
+use std::sync::{PoisonError, RwLock};
+
 use kernel::PostId;
 use kernel::table::{Key, Table, TableError, Write, get_one};
-use quick_cache::sync::Cache;
+use quick_cache::DefaultHashBuilder;
 
 use crate::store;
 
 /// Copies of the counter.
 const REPLICAS: usize = 4;
 
-/// Posts found when a replica of the counter stood at the number.
-pub(crate) struct Existing(Cache<PostId, i64>);
+/// Posts that are known to be there.
+pub(crate) struct Existing {
+    known: RwLock<Known>,
+    posts_max: usize,
+}
+
+/// What was found when the counter stood at `deletions`.
+#[derive(Default)]
+struct Known {
+    deletions: i64,
+    posts: HashSet<PostId, DefaultHashBuilder>,
+}
 
 /// The writes that say that posts were deleted; they belong in the commit that deletes them.
 pub(crate) fn deleted() -> impl Iterator<Item = Write> {
@@ -29,7 +42,27 @@ fn counter_key(replica: usize) -> Key {
 
 impl Existing {
     pub(crate) fn new(posts_max: usize) -> Self {
-        Self(Cache::new(posts_max))
+        Self { known: RwLock::default(), posts_max }
+    }
+
+    /// Those of `ids` that are not known to be there after so many deletions.
+    fn unknown(&self, ids: &[PostId], deletions: i64) -> Vec<PostId> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let is_known = |id: &PostId| known.deletions == deletions && known.posts.contains(id);
+        ids.iter().filter(|id| !is_known(id)).copied().collect()
+    }
+
+    /// Remembers posts that were found after so many deletions. When there is no more room, all of
+    /// them are found anew.
+    fn remember(&self, posts: impl ExactSizeIterator<Item = PostId>, deletions: i64) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.deletions > deletions {
+            return;
+        }
+        if known.deletions < deletions || known.posts.len() + posts.len() > self.posts_max {
+            *known = Known { deletions, posts: HashSet::default() };
+        }
+        known.posts.extend(posts);
     }
 
     /// Which of up to 100 posts exist, as of now.
@@ -43,19 +76,16 @@ impl Existing {
         let replica = usize::from(first.0.to_bytes()[15]) % REPLICAS;
         // Read before the posts: a deletion in between makes what is found out of date at once.
         let deletions = get_one(table, counter_key(replica)).await?.map_or(0, |item| item.count);
-        let known = |id: &&PostId| self.0.get(*id) == Some(deletions);
-        let unknown: Vec<PostId> = ids.iter().filter(|id| !known(id)).copied().collect();
+        let unknown = self.unknown(ids, deletions);
         if unknown.is_empty() {
             return Ok(vec![true; ids.len()]);
         }
         let found = store::items(table, &unknown).await?;
-        let mut absent = Vec::new();
+        let (mut there, mut absent) = (Vec::with_capacity(unknown.len()), Vec::new());
         for (id, item) in unknown.into_iter().zip(found) {
-            match item {
-                Some(_) => self.0.insert(id, deletions),
-                None => absent.push(id),
-            }
+            if item.is_some() { there.push(id) } else { absent.push(id) }
         }
+        self.remember(there.into_iter(), deletions);
         Ok(ids.iter().map(|id| !absent.contains(id)).collect())
     }
 }

@@ -66,10 +66,12 @@ impl Viewers {
         // Read before the likes: a change in between makes what is found here out of date at once.
         let changes = get_one(table, changes_key(viewer)).await?.map_or(0, |item| item.count);
         let known = self.0.get(&viewer).filter(|known| known.changes == changes);
-        let remembered = |post: &PostId| known.as_ref()?.liked.get(post).copied();
-        let found: Option<Vec<bool>> = posts.iter().map(remembered).collect();
-        if let Some(found) = found {
-            return Ok(found);
+        if let Some(known) = &known {
+            let mut found = Vec::with_capacity(posts.len());
+            found.extend(posts.iter().map_while(|post| known.liked.get(post)));
+            if found.len() == posts.len() {
+                return Ok(found);
+            }
         }
         let found = likes::liked(table, viewer, posts).await?;
         let mut liked = match &known {

@@ -7,15 +7,16 @@
 //! merge, and the followers only their frames.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use kernel::bus::{Delivery, Failed, Message};
-use kernel::feed::FeedEntry;
 use kernel::table::{Key, Scatter, get_one, json};
 use kernel::{EventData, Post, PostId, Problem, UserId};
 
 use crate::model::RowBody;
+use crate::objects::Profiled;
 use crate::react::{FAN_OUT, goes_on_after};
 use crate::read::Item;
 use crate::{Timeline, live, store};
@@ -35,7 +36,7 @@ struct Job<'a> {
 struct Plan<'a> {
     message: &'a Message,
     post: &'a Post,
-    author: Bytes,
+    author: Profiled,
     arrival: u64,
     writes: Vec<Scatter>,
     /// Whose feeds it concerns.
@@ -135,7 +136,7 @@ impl Timeline {
     async fn plan<'a>(
         &self,
         job: &Job<'a>,
-        author: Bytes,
+        author: Profiled,
         arrival: u64,
         followers: i64,
     ) -> Result<Plan<'a>, Problem> {
@@ -196,7 +197,7 @@ impl Timeline {
 
     /// Sends the post's frame, rendered once for all of them.
     async fn tell(&self, plan: &Plan<'_>) -> Result<(), Problem> {
-        let Post { post_id, author_id, created_at, .. } = *plan.post;
+        let Post { post_id, created_at, .. } = *plan.post;
         let post = self.objects.keep_post(plan.post);
         let age = self.parts.clock.now().since(created_at);
         let like_count = if age.as_secs() < COUNT_LAG_SECS {
@@ -205,9 +206,8 @@ impl Timeline {
             let counted = self.objects.posts(&*self.parts.peers, &[post_id]).await?;
             counted.iter().flatten().next().map_or(0, |post| post.likes())
         };
-        let entry = FeedEntry { post_id, author_id, arrival: plan.arrival };
-        let author = plan.author.clone();
-        let item = Item { entry, post, author, like_count, liked: false };
+        let author = Arc::clone(&plan.author);
+        let item = Item { post_id, post, author, like_count, liked: false };
         self.parts.sockets.send(&plan.told, live::entry(plan.arrival, &item)).await?;
         let delay = self.parts.clock.now().since(created_at);
         metrics::histogram!("timeline_update_delay_seconds").record(delay.as_secs_f64());

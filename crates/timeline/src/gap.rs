@@ -41,8 +41,7 @@ impl Timeline {
     pub(crate) async fn frames(&self, viewer: UserId, rows: &[Row]) -> Result<Vec<Bytes>, Problem> {
         let live = rows.iter().filter(|row| !row.gone).map(Row::entry);
         let items = self.items(viewer, &live.collect::<Vec<_>>()).await?;
-        let items: HashMap<_, _> =
-            items.into_iter().map(|item| (item.entry.post_id, item)).collect();
+        let items: HashMap<_, _> = items.into_iter().map(|item| (item.post_id, item)).collect();
         let frames = rows.iter().filter_map(|row| match items.get(&row.post_id) {
             Some(item) => Some(live::entry(row.arrival, item)),
             None if row.gone => Some(live::removed(row.post_id)),

@@ -88,20 +88,15 @@ pub(crate) fn error(problem: &Problem) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use kernel::UserId;
-    use kernel::feed::FeedEntry;
-
     use super::*;
-    use crate::objects::Shown;
+    use crate::objects::{Profiled, Shown};
 
     #[test]
     fn an_entry_carries_its_arrival_and_others_do_not() {
-        let entry_id =
-            FeedEntry { post_id: PostId(1.into()), author_id: UserId(2.into()), arrival: 7 };
         let item = Item {
-            entry: entry_id,
+            post_id: PostId(1.into()),
             post: Shown::new(Bytes::from_static(b"{}")).into(),
-            author: Bytes::from_static(b"{}"),
+            author: Profiled::from(*b"{}"),
             like_count: 0,
             liked: false,
         };

@@ -56,10 +56,13 @@ impl Shown {
     }
 }
 
+/// An encoded profile.
+pub(crate) type Profiled = Arc<[u8]>;
+
 #[derive(Clone)]
 struct Author {
     /// None when the person is gone.
-    json: Option<Bytes>,
+    json: Option<Profiled>,
     updated_at: Time,
     loaded: Time,
 }
@@ -79,7 +82,7 @@ impl Weighter<PostId, Arc<Shown>> for ByBytes {
 
 impl Weighter<UserId, Author> for ByBytes {
     fn weight(&self, _: &UserId, author: &Author) -> u64 {
-        weight(author.json.as_ref().map_or(0, Bytes::len))
+        weight(author.json.as_ref().map_or(0, |json| json.len()))
     }
 }
 
@@ -177,7 +180,7 @@ impl Objects {
         &self,
         peers: &dyn Peers,
         ids: &[UserId],
-    ) -> Result<Vec<Option<Bytes>>, Problem> {
+    ) -> Result<Vec<Option<Profiled>>, Problem> {
         let now = self.clock.now();
         let (mut found, mut missing) = (Vec::with_capacity(ids.len()), Vec::new());
         for id in ids {
@@ -203,7 +206,7 @@ impl Objects {
         &self,
         peers: &dyn Peers,
         ids: &[UserId],
-        found: &mut [Option<Bytes>],
+        found: &mut [Option<Profiled>],
         missing: &[UserId],
     ) -> Result<(), Problem> {
         for chunk in missing.chunks(IDS_MAX) {
@@ -217,9 +220,10 @@ impl Objects {
     }
 
     /// Keeps a profile unless a newer one is there; answers the one that stays.
-    pub(crate) fn keep_author(&self, profile: &Profile) -> Option<Bytes> {
-        let loaded = self.clock.now();
-        let author = Author { json: Some(json(profile)), updated_at: profile.updated_at, loaded };
+    pub(crate) fn keep_author(&self, profile: &Profile) -> Option<Profiled> {
+        let (loaded, encoded) = (self.clock.now(), json(profile));
+        let json = Some(Profiled::from(&*encoded));
+        let author = Author { json, updated_at: profile.updated_at, loaded };
         let _turn = self.authors_turn.lock().unwrap_or_else(PoisonError::into_inner);
         match self.authors.peek(&profile.user_id) {
             Some(kept) if kept.updated_at > author.updated_at => {

@@ -11,7 +11,7 @@ use kernel::{Limit, PostId, Problem, UserId};
 
 use crate::Timeline;
 use crate::model::Place;
-use crate::objects::{Objects, Shown};
+use crate::objects::{Objects, Profiled, Shown};
 
 /// A page as it is answered.
 pub(crate) struct Answer {
@@ -27,16 +27,16 @@ type Candidates<'a> = Box<dyn Iterator<Item = FeedEntry> + Send + 'a>;
 /// What other services know of some entries, in their order.
 pub(crate) struct Hydrated {
     posts: Vec<Option<Arc<Shown>>>,
-    authors: Vec<Option<Bytes>>,
+    authors: Vec<Option<Profiled>>,
     liked: Vec<bool>,
     exist: Vec<bool>,
 }
 
 /// One entry that may be shown.
 pub(crate) struct Item {
-    pub(crate) entry: FeedEntry,
+    pub(crate) post_id: PostId,
     pub(crate) post: Arc<Shown>,
-    pub(crate) author: Bytes,
+    pub(crate) author: Profiled,
     pub(crate) like_count: u64,
     pub(crate) liked: bool,
 }
@@ -65,13 +65,13 @@ pub(crate) async fn hydrate(
 pub(crate) fn rules(entries: &[FeedEntry], hydrated: Hydrated) -> Vec<Item> {
     let Hydrated { posts, authors, liked, exist } = hydrated;
     let (objects, facts) = (posts.into_iter().zip(authors), liked.into_iter().zip(exist));
-    let all = entries.iter().zip(objects).zip(facts);
     let mut items = Vec::with_capacity(entries.len());
-    items.extend(all.filter_map(|((entry, (post, author)), (liked, exists))| {
-        let (post, author) = (post?, author?);
-        let like_count = post.likes();
-        exists.then_some(Item { entry: *entry, post, author, like_count, liked })
-    }));
+    for ((entry, (post, author)), (liked, exists)) in entries.iter().zip(objects).zip(facts) {
+        if let (Some(post), Some(author), true) = (post, author, exists) {
+            let (post_id, like_count) = (entry.post_id, post.likes());
+            items.push(Item { post_id, post, author, like_count, liked });
+        }
+    }
     items
 }
 
@@ -191,7 +191,7 @@ impl Timeline {
         }
         let more = ahead.is_some() || !exhausted;
         let next = last.filter(|_| more).map(|post| Place { post, seen }.older());
-        let prev = items.first().map(|item| Place { post: item.entry.post_id, seen }.newer());
+        let prev = items.first().map(|item| Place { post: item.post_id, seen }.newer());
         Ok(Answer { body: present(&items, next.as_deref(), prev.as_deref()), hit })
     }
 
@@ -213,9 +213,9 @@ impl Timeline {
             let entries: Vec<_> = steps.iter().map(|step| step.entry).collect();
             items.extend(self.items(viewer, &entries).await?);
         }
-        items.sort_by_key(|item| std::cmp::Reverse(item.entry.post_id));
+        items.sort_by_key(|item| std::cmp::Reverse(item.post_id));
         let (next, prev) = match items.last() {
-            Some(last) => (Place { post: last.entry.post_id, seen: place.seen }, place),
+            Some(last) => (Place { post: last.post_id, seen: place.seen }, place),
             // What is older begins with the place itself.
             None => {
                 let post = PostId(ulid::Ulid(from.post.0.0.saturating_add(1)));
@@ -233,12 +233,10 @@ mod tests {
 
     #[test]
     fn a_page_is_the_json_that_serde_would_write() {
-        let entry =
-            FeedEntry { post_id: PostId(1.into()), author_id: UserId(2.into()), arrival: 3 };
         let item = |like_count, liked| Item {
-            entry,
+            post_id: PostId(1.into()),
             post: Shown::new(Bytes::from_static(b"{\"text\":\"a\"}")).into(),
-            author: Bytes::from_static(b"{}"),
+            author: Profiled::from(*b"{}"),
             like_count,
             liked,
         };
