@@ -10,6 +10,7 @@
 //! | `Sockets` | API Gateway `@connections` | [`gateway`] |
 //! | `Peers` | signed HTTP | [`peers`] |
 
+pub mod breaker;
 pub mod bus;
 pub mod cognito;
 pub mod config;

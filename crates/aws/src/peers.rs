@@ -1,1 +1,0 @@
-//! The other services' internal reads over signed HTTP.

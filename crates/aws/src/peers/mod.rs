@@ -1,0 +1,422 @@
+//! The other services' internal reads over HTTP: one POST a read, to `/internal/*` of the process
+//! or the API that serves it.
+//!
+//! All reads are repeatable, so a failed one is tried again after 1, 2 and 4 s, as far as the
+//! caller's deadline leaves time for the pause and 2 s more: a request's 2.5 s never do, an event
+//! handler's 10 s do. Each target has a [`Breaker`]. A peer that answers 4xx answers: that is
+//! no failure. A peer that is slow, breaks off, or answers what cannot be read has failed.
+//!
+//! A peer's refusal comes back as its Problem; but that a peer did not take our proof, or throttled
+//! us, is no fault of the person whom we serve, and is told as a failure of ours.
+
+mod proof;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use kernel::internal::{
+    Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, LIKED, Liked, Newest, POSTS, POSTS_EXIST,
+    POSTS_NEWEST, PROFILES, Service,
+};
+use kernel::peers::{Followers, Peers};
+use kernel::{Clock, Code, FieldError, Post, PostId, Problem, Profile, UserId, request};
+use reqwest::{Client, Response};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep, timeout};
+
+pub use proof::{Proof, ServiceToken, SigV4, WeakSecret};
+
+use crate::breaker::{Breaker, BreakerLimits};
+
+/// Where each service is: what stands before `/internal/...` in its addresses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Addresses {
+    /// The user service's.
+    pub user: String,
+    /// The post service's.
+    pub post: String,
+    /// The social service's.
+    pub social: String,
+}
+
+/// How long is waited, and how much is taken.
+#[derive(Clone, Debug)]
+pub struct PeersLimits {
+    /// Time for a call with its retries, where the caller's deadline is no sooner.
+    pub call_timeout: Duration,
+    /// Time for one attempt: a peer's own deadline, and the way.
+    pub attempt_timeout: Duration,
+    /// A time-out that came sooner than this tells nothing of the peer: its caller was in a hurry.
+    pub attempt_fair: Duration,
+    /// Time that is left for an attempt after a pause, at least; else the pause is not made.
+    pub retry_min: Duration,
+    /// Time to connect.
+    pub connect_timeout: Duration,
+    /// What is left of the caller's deadline after a time-out, to do without the answer.
+    pub spare: Duration,
+    /// Pauses before the attempts that follow the first.
+    pub retries: Vec<Duration>,
+    /// Bytes of an answer.
+    pub answer_max_bytes: usize,
+    /// When a target is left alone.
+    pub breaker: BreakerLimits,
+}
+
+impl Default for PeersLimits {
+    fn default() -> Self {
+        Self {
+            call_timeout: Duration::from_secs(10),
+            attempt_timeout: Duration::from_secs(3),
+            attempt_fair: Duration::from_millis(500),
+            retry_min: Duration::from_secs(2),
+            connect_timeout: Duration::from_millis(500),
+            spare: Duration::from_millis(100),
+            retries: [1, 2, 4].map(Duration::from_secs).to_vec(),
+            answer_max_bytes: 8 * 1024 * 1024,
+            breaker: BreakerLimits::default(),
+        }
+    }
+}
+
+/// Why a peer's answer cannot be had.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the breaker of the {0} service is open")]
+    Open(&'static str),
+    #[error("no time was left")]
+    NoTime,
+    #[error("no answer in time")]
+    TimedOut { fair: bool },
+    #[error("no connection: {0}")]
+    Unreachable(String),
+    #[error("no proof: {0}")]
+    NoProof(String),
+    #[error("the peer did not take our proof ({0})")]
+    Denied(StatusCode),
+    #[error("the peer has too much to do")]
+    Throttled,
+    #[error("the peer answered {0}: {1}")]
+    Failed(StatusCode, String),
+    #[error("the answer cannot be read: {0}")]
+    Garbage(String),
+    /// The peer's own refusal.
+    #[error("{0}")]
+    Refused(Problem),
+}
+
+impl Failure {
+    /// Whether the peer is at fault: what its breaker counts. None tells nothing of it.
+    fn is_the_peers(&self) -> Option<bool> {
+        match self {
+            Self::TimedOut { fair: false } | Self::NoProof(_) | Self::NoTime | Self::Open(_) => {
+                None
+            }
+            Self::Denied(_) | Self::Throttled | Self::Refused(_) => Some(false),
+            Self::TimedOut { .. } | Self::Unreachable(_) | Self::Failed(..) | Self::Garbage(_) => {
+                Some(true)
+            }
+        }
+    }
+
+    fn is_worth_another_try(&self) -> bool {
+        matches!(self, Self::Throttled) || self.is_the_peers() == Some(true)
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(problem) => problem,
+            Failure::Denied(_) => Problem::internal(failure),
+            Failure::NoTime => {
+                Problem::new(Code::DeadlineExceeded, "No time was left.").because(failure)
+            }
+            _ => Problem::unavailable(failure),
+        }
+    }
+}
+
+struct Target {
+    service: Service,
+    address: String,
+    breaker: Breaker,
+}
+
+/// [`Peers`] over HTTP.
+pub struct HttpPeers {
+    http: Client,
+    targets: [Target; 3],
+    proof: Proof,
+    limits: PeersLimits,
+}
+
+impl HttpPeers {
+    /// Peers at these addresses. Fails where no TLS can be set up.
+    pub fn new(
+        addresses: Addresses,
+        proof: Proof,
+        limits: PeersLimits,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Arc<Self>, Problem> {
+        let http = Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(limits.connect_timeout)
+            .build()
+            .map_err(Problem::internal)?;
+        let target = |service: Service, address: String| Target {
+            service,
+            address: address.trim_end_matches('/').to_owned(),
+            breaker: Breaker::new(service.name(), limits.breaker, Arc::clone(clock)),
+        };
+        let targets = [
+            target(Service::User, addresses.user),
+            target(Service::Post, addresses.post),
+            target(Service::Social, addresses.social),
+        ];
+        Ok(Arc::new(Self { http, targets, proof, limits }))
+    }
+
+    fn target(&self, service: Service) -> &Target {
+        match service {
+            Service::User => &self.targets[0],
+            Service::Post => &self.targets[1],
+            Service::Social => &self.targets[2],
+        }
+    }
+
+    /// The answer to one read; one that does not `fit` the question cannot be read.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        service: Service,
+        path: &str,
+        question: &(impl Serialize + Sync),
+        fits: impl Fn(&T) -> bool + Send,
+    ) -> Result<T, Problem> {
+        let target = self.target(service);
+        let body = serde_json::to_vec(question).map_err(Problem::internal)?;
+        let left = request::time_left(self.limits.call_timeout).min(self.limits.call_timeout);
+        let deadline = Instant::now() + left.saturating_sub(self.limits.spare);
+        let mut pauses = self.limits.retries.iter();
+        let mut denied_before = false;
+        loop {
+            let failure = match self.attempt(target, path, &body, deadline).await {
+                Ok(answer) if fits(&answer) => return Ok(answer),
+                Ok(_) => Failure::Garbage("it is no answer to the question".to_owned()),
+                Err(failure) => failure,
+            };
+            metrics::counter!("peer_failures_total", "target" => service.name()).increment(1);
+            if matches!(failure, Failure::Denied(_)) && !denied_before && self.proof.renew() {
+                denied_before = true;
+                continue;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let pause = pauses.next().filter(|pause| {
+                failure.is_worth_another_try() && left >= **pause + self.limits.retry_min
+            });
+            match pause {
+                Some(pause) => sleep(*pause).await,
+                None => return Err(failure.into()),
+            }
+        }
+    }
+
+    /// Asks once, and tells the breaker.
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        target: &Target,
+        path: &str,
+        body: &[u8],
+        deadline: Instant,
+    ) -> Result<T, Failure> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Failure::NoTime);
+        }
+        let name = target.service.name();
+        let leave = target.breaker.leave().ok_or(Failure::Open(name))?;
+        let budget = left.min(self.limits.attempt_timeout);
+        let fair = budget >= self.limits.attempt_fair;
+        let answered = match timeout(budget, self.send(target, path, body)).await {
+            Ok(answered) => answered,
+            Err(_) => Err(Failure::TimedOut { fair }),
+        };
+        match answered.as_ref().err().map_or(Some(false), Failure::is_the_peers) {
+            Some(true) => leave.failed(),
+            Some(false) => leave.succeeded(),
+            None => drop(leave),
+        }
+        answered
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        target: &Target,
+        path: &str,
+        body: &[u8],
+    ) -> Result<T, Failure> {
+        let mut request = Request::post(format!("{}{path}", target.address))
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.to_vec())
+            .map_err(|error| Failure::Unreachable(error.to_string()))?;
+        // Last, what no proxy must find signed, since it may rewrite it.
+        self.proof.give(&mut request, target.service).await.map_err(Failure::NoProof)?;
+        if let Some(trace) = request::traceparent()
+            && let Ok(value) = HeaderValue::from_str(&trace)
+        {
+            request.headers_mut().insert("traceparent", value);
+        }
+        let request = reqwest::Request::try_from(request)
+            .map_err(|error| Failure::Unreachable(chain(&error)))?;
+        let response = self.http.execute(request).await;
+        let response = response.map_err(|error| Failure::Unreachable(chain(&error)))?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let answer = self.read(response).await?;
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&answer)
+                .map_err(|error| Failure::Garbage(error.to_string()));
+        }
+        Err(refusal(status, &headers, &answer))
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
+        let max = self.limits.answer_max_bytes;
+        let too_large = || Failure::Garbage(format!("it has over {max} bytes"));
+        let declared = usize::try_from(response.content_length().unwrap_or(0));
+        if declared.map_or(true, |declared| declared > max) {
+            return Err(too_large());
+        }
+        let mut answer = Vec::new();
+        loop {
+            let chunk = response.chunk().await;
+            match chunk.map_err(|error| Failure::Unreachable(chain(&error)))? {
+                Some(chunk) if answer.len() + chunk.len() > max => return Err(too_large()),
+                Some(chunk) => answer.extend_from_slice(&chunk),
+                None => return Ok(answer),
+            }
+        }
+    }
+}
+
+/// An error with its causes: reqwest's own text names none of them.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// A problem as a peer writes it.
+#[derive(Deserialize)]
+struct Written {
+    code: String,
+    detail: String,
+    #[serde(default)]
+    errors: Vec<WrittenField>,
+}
+
+#[derive(Deserialize)]
+struct WrittenField {
+    field: String,
+    message: String,
+}
+
+fn refusal(status: StatusCode, headers: &HeaderMap, answer: &[u8]) -> Failure {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_problem = media_type.is_some_and(|text| text.starts_with("application/problem+json"));
+    let written = is_problem.then(|| serde_json::from_slice::<Written>(answer).ok()).flatten();
+    match (status.as_u16(), written) {
+        (401 | 403, _) => Failure::Denied(status),
+        (429, _) => Failure::Throttled,
+        (400..500, Some(written)) => match code(&written.code) {
+            Some(code) => Failure::Refused(problem(code, written)),
+            None => Failure::Failed(status, written.code),
+        },
+        (_, Some(written)) => Failure::Failed(status, written.code),
+        (_, None) => Failure::Failed(status, "no problem that can be read".to_owned()),
+    }
+}
+
+fn code(text: &str) -> Option<Code> {
+    Code::ALL.iter().copied().find(|code| code.as_str() == text)
+}
+
+fn problem(code: Code, written: Written) -> Problem {
+    let errors = written.errors.into_iter();
+    let errors = errors.map(|error| FieldError::new(error.field, error.message)).collect();
+    Problem { errors, ..Problem::new(code, written.detail) }
+}
+
+#[async_trait]
+impl Peers for HttpPeers {
+    async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
+        let len = ids.len();
+        let question = Ids { ids: ids.to_vec() };
+        self.ask(Service::Post, POSTS, &question, |posts: &Vec<_>| posts.len() == len).await
+    }
+
+    async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
+        let len = ids.len();
+        let question = Ids { ids: ids.to_vec() };
+        self.ask(Service::Post, POSTS_EXIST, &question, |exist: &Vec<_>| exist.len() == len).await
+    }
+
+    async fn newest_posts(
+        &self,
+        author: UserId,
+        before: Option<PostId>,
+        limit: usize,
+    ) -> Result<Vec<Post>, Problem> {
+        let question = Newest { author, before, limit };
+        let fits = |posts: &Vec<_>| posts.len() <= limit;
+        self.ask(Service::Post, POSTS_NEWEST, &question, fits).await
+    }
+
+    async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
+        let len = ids.len();
+        let question = Ids { ids: ids.to_vec() };
+        self.ask(Service::User, PROFILES, &question, |found: &Vec<_>| found.len() == len).await
+    }
+
+    async fn like_counts(&self, posts: &[PostId]) -> Result<Vec<u64>, Problem> {
+        let len = posts.len();
+        let question = Ids { ids: posts.to_vec() };
+        self.ask(Service::Social, LIKE_COUNTS, &question, |counts: &Vec<_>| counts.len() == len)
+            .await
+    }
+
+    async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
+        let len = posts.len();
+        let question = Liked { viewer, posts: posts.to_vec() };
+        self.ask(Service::Social, LIKED, &question, |liked: &Vec<_>| liked.len() == len).await
+    }
+
+    async fn followers(
+        &self,
+        user: UserId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Followers, Problem> {
+        let question = Edges { user, after, limit };
+        let fits = |page: &Followers| page.users.len() <= limit;
+        self.ask(Service::Social, FOLLOWERS, &question, fits).await
+    }
+
+    async fn following(
+        &self,
+        user: UserId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Followers, Problem> {
+        let question = Edges { user, after, limit };
+        let fits = |page: &Followers| page.users.len() <= limit;
+        self.ask(Service::Social, FOLLOWING, &question, fits).await
+    }
+}
