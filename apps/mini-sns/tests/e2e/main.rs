@@ -8,6 +8,7 @@ mod damaged;
 mod dead;
 mod deletion;
 mod disk;
+mod documents;
 mod flows;
 mod hostile;
 mod limits;
