@@ -66,8 +66,22 @@ impl Settings {
         }
     }
 
+    pub(crate) fn users(&self) -> users::Config {
+        users::Config {
+            handle_characters_min: self.handle_characters_min.get(),
+            handle_characters_max: self.handle_characters_max.get(),
+            password_characters_min: self.password_characters_min.get(),
+            password_characters_max: self.password_characters_max.get(),
+            display_name_characters_max: self.display_name_characters_max.get(),
+            bio_characters_max: self.bio_characters_max.get(),
+            ..users::Config::default()
+        }
+    }
+
     pub(crate) fn posts(&self) -> posts::Config {
         posts::Config {
+            text_characters_max: self.post_characters_max.get(),
+            idempotency_key_characters_max: self.idempotency_key_characters_max.get(),
             posts_per_minute: count(self.posts_per_minute),
             idempotency_secs: self.idempotency_ttl.0.as_secs().max(1),
             ..posts::Config::default()

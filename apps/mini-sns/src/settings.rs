@@ -128,9 +128,25 @@ settings! {
         sign_in_failures_max: NonZeroU32 = "10",
         /// The window of failed sign-ins
         sign_in_window: Span = "15m",
+        /// Characters of a new password, at least
+        password_characters_min: NonZeroUsize = "8",
+        /// Characters of a new password, at most
+        password_characters_max: NonZeroUsize = "256",
+        /// Characters of a new handle, at least
+        handle_characters_min: NonZeroUsize = "3",
+        /// Characters of a new handle, at most
+        handle_characters_max: NonZeroUsize = "30",
+        /// Characters of a display name, as people count them, at most
+        display_name_characters_max: NonZeroUsize = "50",
+        /// Characters of a bio, as people count them, at most
+        bio_characters_max: NonZeroUsize = "300",
 
         /// Posts of one user in a minute
         posts_per_minute: NonZeroU32 = "10",
+        /// Characters of a post, as people count them, at most
+        post_characters_max: NonZeroUsize = "500",
+        /// Characters of an Idempotency-Key, at most
+        idempotency_key_characters_max: NonZeroUsize = "255",
         /// How long an Idempotency-Key is kept
         idempotency_ttl: Span = "24h",
 
@@ -205,9 +221,43 @@ impl Settings {
                 self.admin_listen
             ));
         }
+        self.check_lengths()
+    }
+
+    /// Refuses lengths that another part could not bear.
+    fn check_lengths(&self) -> Result<(), String> {
+        let made_up = users::MADE_UP_HANDLE_CHARACTERS;
+        let in_body = self.body_bytes_max.bytes() / CHARACTER_BYTES;
+        let bounds = [
+            // Users' passwords mix letters, digits and symbols, and have eight characters or more.
+            ("password_characters_min", self.password_characters_min, 8..=64),
+            ("password_characters_max", self.password_characters_max, 64..=1024),
+            ("handle_characters_min", self.handle_characters_min, 1..=made_up),
+            ("handle_characters_max", self.handle_characters_max, made_up..=100),
+            ("display_name_characters_max", self.display_name_characters_max, 1..=200),
+            ("bio_characters_max", self.bio_characters_max, 1..=1000.min(in_body)),
+            ("post_characters_max", self.post_characters_max, 1..=in_body),
+            // It ends a sort key, which has 1,023 bytes at most.
+            ("idempotency_key_characters_max", self.idempotency_key_characters_max, 1..=1000),
+        ];
+        for (name, value, range) in bounds {
+            if !range.contains(&value.get()) {
+                let (min, max) = range.into_inner();
+                return Err(format!("{name}: {value} is not {min} to {max}"));
+            }
+        }
+        if self.body_bytes_max.bytes() > BODY_BYTES_MAX {
+            return Err(format!("body_bytes_max: more than {} KiB", BODY_BYTES_MAX >> 10));
+        }
         Ok(())
     }
 }
+
+/// Bytes of a character in a request's body, with something left for what stands around the text.
+const CHARACTER_BYTES: usize = 8;
+/// A text of this size may become three times as long (NFC), and its event still has to fit into a
+/// message of 256 KiB.
+const BODY_BYTES_MAX: usize = 80 << 10;
 
 fn read_file(path: &Path) -> Result<Layer, String> {
     let text = std::fs::read_to_string(path)
@@ -241,6 +291,37 @@ mod tests {
         let settings = Settings::read(flags, Some(&file)).unwrap();
         assert_eq!(settings.posts_per_minute.get(), 3);
         assert_eq!(settings.feed_cache_ttl.0.as_secs(), 5);
+    }
+
+    #[test]
+    fn lengths_that_another_part_could_not_bear_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("mini-sns.toml");
+        let read = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            Settings::read(Layer::default(), Some(&file))
+        };
+        for (text, told) in [
+            ("password_characters_min = 7", "password_characters_min: 7 is not 8 to 64"),
+            ("password_characters_max = 63", "password_characters_max: 63 is not 64 to 1024"),
+            ("handle_characters_min = 18", "handle_characters_min: 18 is not 1 to 17"),
+            ("handle_characters_max = 16", "handle_characters_max: 16 is not 17 to 100"),
+            ("display_name_characters_max = 201", "display_name_characters_max: 201 is not 1 to"),
+            ("bio_characters_max = 1001", "bio_characters_max: 1001 is not 1 to 1000"),
+            ("post_characters_max = 8193", "post_characters_max: 8193 is not 1 to 8192"),
+            ("body_bytes_max = \"2KiB\"", "bio_characters_max: 300 is not 1 to 256"),
+            ("body_bytes_max = \"81KiB\"", "body_bytes_max: more than 80 KiB"),
+            ("idempotency_key_characters_max = 1001", "idempotency_key_characters_max: 1001"),
+        ] {
+            let line = read(text).unwrap_err();
+            assert!(line.starts_with(told) && !line.contains('\n'), "{text}: {line}");
+        }
+        let settings = read("post_characters_max = 280\nhandle_characters_max = 17").unwrap();
+        assert_eq!(settings.posts().text_characters_max, 280);
+        assert_eq!(settings.users().handle_characters_max, 17);
+        let defaults = Settings::read(Layer::default(), None).unwrap();
+        assert_eq!(defaults.users(), users::Config::default());
+        assert_eq!(defaults.posts(), posts::Config::default());
     }
 
     #[test]

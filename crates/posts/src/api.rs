@@ -73,7 +73,8 @@ async fn create(
     Json(new): Json<NewPost>,
 ) -> Result<Response, Problem> {
     let values = headers.get_all(IdempotencyKey::HEADER).iter();
-    let key = IdempotencyKey::parse(values.map(|value| value.to_str().ok()))?;
+    let characters_max = posts.config.idempotency_key_characters_max;
+    let key = IdempotencyKey::parse(values.map(|value| value.to_str().ok()), characters_max)?;
     let text = model::post_text(&new.text, posts.config.text_characters_max)?;
     let once = key.map(|key| (key, new.text));
     let written = store::create(&posts, Draft { author: caller.user_id, text, once }).await?;

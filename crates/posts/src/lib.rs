@@ -52,6 +52,8 @@ pub struct Config {
     pub posts_per_minute: usize,
     /// Length of a post in user-perceived characters, at most.
     pub text_characters_max: usize,
+    /// Visible characters of an idempotency key, at most.
+    pub idempotency_key_characters_max: usize,
     /// How long an idempotency key is remembered.
     pub idempotency_secs: u64,
     /// Over how many partitions a day's posts are spread, 1 to 64. May be changed at any time:
@@ -69,6 +71,7 @@ impl Default for Config {
         Self {
             posts_per_minute: 10,
             text_characters_max: 500,
+            idempotency_key_characters_max: 255,
             idempotency_secs: 24 * 60 * 60,
             public_shards: 8,
             commits_per_delivery: 50,

@@ -40,15 +40,18 @@ impl IdempotencyKey {
     /// Reads the header's values as they were sent, none for one that is not text.
     pub(crate) fn parse<'a>(
         mut values: impl Iterator<Item = Option<&'a str>>,
+        characters_max: usize,
     ) -> Result<Option<Self>, Problem> {
         let Some(value) = values.next() else { return Ok(None) };
         let key = value.filter(|key| {
-            (1..=255).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+            (1..=characters_max).contains(&key.len())
+                && key.bytes().all(|byte| byte.is_ascii_graphic())
         });
         match (key, values.next()) {
             (Some(key), None) => Ok(Some(Self(key.to_owned()))),
             _ => {
-                Err(Problem::invalid("Idempotency-Key", "One key of 1 to 255 visible characters."))
+                let message = format!("One key of 1 to {characters_max} visible characters.");
+                Err(Problem::invalid("Idempotency-Key", message))
             }
         }
     }

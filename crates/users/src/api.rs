@@ -247,7 +247,7 @@ async fn by_handle(
     Path(handle): Path<String>,
 ) -> Result<axum::Json<Profile>, Problem> {
     let nobody = || Problem::not_found("user");
-    let handle = model::handle(&handle).map_err(|_| nobody())?;
+    let handle = model::kept_handle(&handle).ok_or_else(nobody)?;
     let profile = store::by_handle(&*users.table, &handle).await?;
     profile.map(axum::Json).ok_or_else(nobody)
 }

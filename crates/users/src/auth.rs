@@ -274,7 +274,8 @@ async fn change_password(
     Caller(caller): Caller,
     Json(body): Json<PasswordChange>,
 ) -> Result<StatusCode, Problem> {
-    let (current, new) = model::password_change(body.current_password, body.new_password)?;
+    let (current, new) = (body.current_password, body.new_password);
+    let (current, new) = model::password_change(current, new, &users.config)?;
     // A task of its own: a client that goes away must not stop it between the new password and the
     // end of the sessions that the old one may have opened for somebody else.
     let changing =

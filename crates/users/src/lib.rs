@@ -47,11 +47,21 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use audit::{audit, repair};
+pub use model::MADE_UP_HANDLE_CHARACTERS;
 pub use react::QUEUES;
 
 /// The limits of the user service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
+    /// Characters of a handle, at least; not more than [`MADE_UP_HANDLE_CHARACTERS`].
+    pub handle_characters_min: usize,
+    /// Characters of a handle, at most; not fewer than [`MADE_UP_HANDLE_CHARACTERS`]. Longer ones
+    /// that were taken before stay good.
+    pub handle_characters_max: usize,
+    /// Characters of a new password, at least.
+    pub password_characters_min: usize,
+    /// Characters of a new password, at most.
+    pub password_characters_max: usize,
     /// Length of a display name in user-perceived characters, at most.
     pub display_name_characters_max: usize,
     /// Length of a bio in user-perceived characters, at most.
@@ -62,7 +72,15 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { display_name_characters_max: 50, bio_characters_max: 300, handle_hold_secs: 600 }
+        Self {
+            handle_characters_min: 3,
+            handle_characters_max: 30,
+            password_characters_min: 8,
+            password_characters_max: 256,
+            display_name_characters_max: 50,
+            bio_characters_max: 300,
+            handle_hold_secs: 600,
+        }
     }
 }
 

@@ -12,8 +12,8 @@ const EMAIL_BYTES_MAX: usize = 254;
 /// Bytes that one user-perceived character may take on average. The longest that people use, such
 /// as families of emoji, take about 35; without a bound one letter could carry a page of accents.
 const CHARACTER_BYTES_MAX: usize = 40;
-const HANDLE_CHARACTERS: std::ops::RangeInclusive<usize> = 3..=30;
-const PASSWORD_CHARACTERS: std::ops::RangeInclusive<usize> = 8..=256;
+/// Characters of a handle that is made up for somebody.
+pub const MADE_UP_HANDLE_CHARACTERS: usize = 17;
 
 /// A registration whose fields keep the rules; holds a password, so not `Debug`.
 pub(crate) struct Registration {
@@ -34,13 +34,14 @@ impl Registration {
         let mut errors = Vec::new();
         let email = noting(&mut errors, required("email", address).and_then(|text| email(&text)));
         let wanted = optional("handle", wanted_handle);
-        let wanted = wanted.and_then(|text| text.as_deref().map(handle).transpose());
+        let wanted = wanted.and_then(|text| text.map(|text| handle(&text, config)).transpose());
         let wanted = noting(&mut errors, wanted);
         let name = optional("displayName", name);
         let name = name.and_then(|text| display_name(&text.unwrap_or_default(), config));
         let name = noting(&mut errors, name);
         let secret = noting(&mut errors, required("password", secret));
-        let weak = secret.as_deref().map_or(Vec::new(), |text| weaknesses("password", text));
+        let weak =
+            secret.as_deref().map_or(Vec::new(), |text| weaknesses("password", text, config));
         match (email, secret, wanted, name) {
             (Some(email), Some(secret), Some(handle), Some(display_name)) if weak.is_empty() => {
                 Ok(Self { email, password: password(&secret), handle, display_name })
@@ -120,11 +121,15 @@ pub(crate) fn password(text: &str) -> String {
 }
 
 /// The present password and a new one that keeps the policy.
-pub(crate) fn password_change(current: Sent, new: Sent) -> Result<(String, String), Problem> {
+pub(crate) fn password_change(
+    current: Sent,
+    new: Sent,
+    config: &Config,
+) -> Result<(String, String), Problem> {
     let mut errors = Vec::new();
     let current = noting(&mut errors, required("currentPassword", current));
     let new = noting(&mut errors, required("newPassword", new));
-    let weak = new.as_deref().map_or(Vec::new(), |text| weaknesses("newPassword", text));
+    let weak = new.as_deref().map_or(Vec::new(), |text| weaknesses("newPassword", text, config));
     match (current, new) {
         (Some(current), Some(new)) if weak.is_empty() => Ok((password(&current), password(&new))),
         _ => Err(refusal(errors, weak)),
@@ -132,30 +137,37 @@ pub(crate) fn password_change(current: Sent, new: Sent) -> Result<(String, Strin
 }
 
 /// One error for each rule that the password does not meet.
-fn weaknesses(field: &str, text: &str) -> Vec<FieldError> {
+fn weaknesses(field: &str, text: &str, config: &Config) -> Vec<FieldError> {
     let password = password(text);
     let length = password.chars().count();
     let symbol = |c: char| !c.is_alphanumeric() && !c.is_control();
+    let (min, max) = (config.password_characters_min, config.password_characters_max);
     let rules = [
-        (length >= *PASSWORD_CHARACTERS.start(), "At least 8 characters."),
-        (length <= *PASSWORD_CHARACTERS.end(), "At most 256 characters."),
-        (password.chars().any(char::is_alphabetic), "At least one letter."),
-        (password.chars().any(char::is_numeric), "At least one digit."),
-        (password.chars().any(symbol), "At least one symbol."),
+        (length >= min, format!("At least {min} characters.")),
+        (length <= max, format!("At most {max} characters.")),
+        (password.chars().any(char::is_alphabetic), "At least one letter.".to_owned()),
+        (password.chars().any(char::is_numeric), "At least one digit.".to_owned()),
+        (password.chars().any(symbol), "At least one symbol.".to_owned()),
     ];
     let unmet = rules.into_iter().filter(|(met, _)| !met);
     unmet.map(|(_, message)| FieldError::new(field, message)).collect()
 }
 
-/// A handle as it is stored; upper case is folded.
-pub(crate) fn handle(text: &str) -> Result<String, FieldError> {
-    let handle = text.to_ascii_lowercase();
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-    if HANDLE_CHARACTERS.contains(&handle.len()) && handle.bytes().all(allowed) {
-        Ok(handle)
-    } else {
-        Err(FieldError::new("handle", "3 to 30 of a-z, 0-9 and _."))
-    }
+/// A new handle as it is stored; upper case is folded.
+fn handle(text: &str, config: &Config) -> Result<String, FieldError> {
+    let (min, max) = (config.handle_characters_min, config.handle_characters_max);
+    let handle = kept_handle(text).filter(|handle| (min..=max).contains(&handle.len()));
+    handle.ok_or_else(|| FieldError::new("handle", format!("{min} to {max} of a-z, 0-9 and _.")))
+}
+
+/// Bytes of a handle that somebody may have, whatever the present limits are.
+const KEPT_HANDLE_BYTES_MAX: usize = 512;
+
+/// A handle as it would be stored; none where nobody can have it.
+pub(crate) fn kept_handle(text: &str) -> Option<String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let may_be = text.len() <= KEPT_HANDLE_BYTES_MAX && text.bytes().all(allowed);
+    (may_be && !text.is_empty()).then(|| text.to_ascii_lowercase())
 }
 
 /// A handle made up from a random secret: 60 of its bits, so that a taken one is a rarity.
@@ -222,7 +234,7 @@ impl Patch {
         let members = (member("handle", None), member("displayName", Some("")));
         let words = member("bio", Some(""));
         let (wanted, name) = members;
-        let wanted = wanted.map(|wanted| handle(&wanted)).transpose();
+        let wanted = wanted.map(|wanted| handle(&wanted, config)).transpose();
         let name = name.map(|name| display_name(&name, config)).transpose();
         let words = words.map(|words| bio(&words, config)).transpose();
         let patch = Self {
@@ -301,10 +313,32 @@ mod tests {
 
     #[test]
     fn handles_are_folded_and_odd_ones_refused() {
-        assert_eq!(handle("Ann_42").unwrap(), "ann_42");
+        let config = Config::default();
+        assert_eq!(handle("Ann_42", &config).unwrap(), "ann_42");
         let long = "a".repeat(31);
         for bad in ["", "ab", "a b", "ann-", "änn", " ann", "K\u{212a}k", &long] {
-            assert!(handle(bad).is_err(), "{bad:?}");
+            assert!(handle(bad, &config).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_the_operators_to_set() {
+        let config = Config {
+            handle_characters_min: 5,
+            handle_characters_max: 20,
+            password_characters_min: 12,
+            ..Config::default()
+        };
+        for (text, fits) in [("abcd", false), ("abcde", true), (&"a".repeat(21), false)] {
+            assert_eq!(handle(text, &config).is_ok(), fits, "{text}");
+            assert_eq!(kept_handle(text).as_deref(), Some(text), "it may be somebody's already");
+        }
+        assert_eq!(handle("abcd", &config).unwrap_err().message, "5 to 20 of a-z, 0-9 and _.");
+        let told = weaknesses("password", "correct-1", &config);
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].message, "At least 12 characters.");
+        for nobodys in ["", "a b", "\u{e4}nn", &"a".repeat(513)] {
+            assert_eq!(kept_handle(nobodys), None, "{nobodys:?}");
         }
     }
 
@@ -338,7 +372,8 @@ mod tests {
         #[test]
         fn made_up_handles_keep_the_rules(secret: [u8; 32]) {
             let made_up = made_up_handle(&secret);
-            prop_assert_eq!(handle(&made_up).unwrap(), made_up);
+            prop_assert_eq!(made_up.len(), MADE_UP_HANDLE_CHARACTERS);
+            prop_assert_eq!(handle(&made_up, &Config::default()).unwrap(), made_up);
         }
     }
 }

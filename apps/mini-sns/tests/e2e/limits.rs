@@ -85,3 +85,42 @@ async fn input_over_a_limit_is_refused_with_its_status() {
     let family = "👨‍👩‍👧‍👦".repeat(500);
     person.post(&family).await;
 }
+
+#[tokio::test]
+async fn lengths_are_the_operators_to_set() {
+    let server = Server::start(&[
+        "--post-characters-max",
+        "3",
+        "--idempotency-key-characters-max",
+        "4",
+        "--password-characters-min",
+        "15",
+        "--display-name-characters-max",
+        "2",
+        "--bio-characters-max",
+        "4",
+    ])
+    .await;
+    let account = json!({"email": "a@example.org", "password": "correct-1"});
+    let request = server.http.post(format!("{}/auth/register", server.url)).json(&account);
+    let weak = Answer::of(request.send().await.unwrap()).await.problem(422, "weak_password");
+    assert_eq!(weak["errors"][0]["message"], "At least 15 characters.");
+    let person = Person::register(&server).await;
+    person.post("абв").await;
+    person.post_to("/posts", &json!({"text": "абвг"})).await.problem(422, "validation_failed");
+    for (key, status) in [("1234", 201), ("12345", 422)] {
+        let request = person.request(Method::POST, "/posts").header("Idempotency-Key", key);
+        let answer = Answer::of(request.json(&json!({"text": "x"})).send().await.unwrap()).await;
+        assert_eq!(answer.status.as_u16(), status, "{key}");
+    }
+    for (profile, status) in [
+        (json!({"displayName": "ab", "bio": "abcd"}), 200),
+        (json!({"displayName": "abc"}), 422),
+        (json!({"bio": "abcde"}), 422),
+    ] {
+        let request = person.request(Method::PATCH, "/users/me").json(&profile);
+        let answer = Answer::of(request.send().await.unwrap()).await;
+        assert_eq!(answer.status.as_u16(), status, "{profile}");
+    }
+    server.verified().await;
+}
