@@ -230,3 +230,18 @@ async fn difference_the_emulator_locks_nobody_out() {
     }
     ask(PASSWORD).await.unwrap();
 }
+
+/// AWS refuses the access tokens of a user who was signed out ("Access Token has been revoked").
+/// MiniStack still answers them. Ours are good no longer: the session's row is gone.
+#[tokio::test]
+async fn difference_the_emulator_answers_those_who_were_signed_out() {
+    let place = Place::new().await;
+    let (identity, user) = (place.open(), place.user());
+    identity.create(user, EMAIL, PASSWORD).await.unwrap();
+    let tokens = identity.sign_in(EMAIL, PASSWORD).await.unwrap();
+    identity.verify(&tokens.access_token).await.unwrap();
+    identity.revoke(user, Revoke::All).await.unwrap();
+    place.client.get_user().access_token(&tokens.access_token).send().await.unwrap();
+    let ended = identity.verify(&tokens.access_token).await.unwrap_err();
+    assert_eq!(ended.code, Code::Unauthenticated);
+}

@@ -2,8 +2,8 @@
 //!
 //! A backend runs the suite with [`identity_suite!`](crate::identity_suite), naming an async
 //! function that gives a fresh [`Stage`]. The stage's identity locks an account after 10 failures
-//! in 15 minutes, and its access and refresh tokens live 1 hour and 30 days. A remote backend issues
-//! tokens by its own clock: its stage's clock begins at the machine's time.
+//! in 15 minutes, and its access and refresh tokens live 1 hour and 30 days. A remote backend
+//! issues tokens by its own clock: its stage's clock begins at the machine's time.
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation of a test ends it")]
 

@@ -24,7 +24,8 @@ pub(super) fn read(item: Option<&Item>) -> Result<Attempts, Problem> {
     Ok(item.map(Item::json).transpose()?.unwrap_or_default())
 }
 
-/// Notes one more failure.
+/// Notes one more failure, unless others have locked the account meanwhile: a burst over several
+/// processes is one reason to lock it, not two.
 pub(super) async fn note(
     table: &dyn Table,
     account: &str,
@@ -34,6 +35,9 @@ pub(super) async fn note(
     retry(|| async {
         let item = get_one(table, key(account)).await?;
         let mut attempts = read(item.as_ref())?;
+        if attempts.check(now).is_err() {
+            return Ok(());
+        }
         attempts.fail(now, limit);
         let row = Write::put_json(key(account), &attempts)
             .expiring(attempts.matters_until(now, limit))

@@ -13,11 +13,12 @@
 //! A user's name in the pool is our user id, so an access token says whose it is. Addresses are
 //! compared folded ([`kernel::fold()`]) by their row, which is also what makes them unique. The
 //! row of a session says whether its tokens are good: Cognito alone would let access tokens live on
-//! after a sign-out, and a reused refresh token's family too. Neither passwords nor tokens are kept,
-//! and no type that holds one is `Debug`.
+//! after a sign-out, and a reused refresh token's family too. Neither passwords nor tokens are
+//! kept, and no type that holds one is `Debug`.
 //!
 //! Everything goes through the pool's administrative calls, signed by IAM: nobody signs up or in
-//! past this service.
+//! past this service. The role needs `cognito-idp:` `AdminCreateUser`, `AdminSetUserPassword`,
+//! `AdminInitiateAuth`, `AdminGetUser`, `AdminUserGlobalSignOut` and `AdminDeleteUser` on the pool.
 
 mod access;
 mod attempts;
@@ -190,8 +191,11 @@ impl CognitoIdentity {
                 Ok(Proof { account, version: address.version, grant })
             }
             _ => {
-                attempts::note(&*self.table, &account, self.clock.now(), limit).await?;
-                Err(bad_credentials())
+                match attempts::note(&*self.table, &account, self.clock.now(), limit).await {
+                    // As many races lost as failures lock an account: enough others are noted.
+                    Err(problem) if problem.code != Code::Conflict => Err(problem),
+                    _ => Err(bad_credentials()),
+                }
             }
         }
     }

@@ -208,6 +208,32 @@ async fn an_unknown_address_costs_cognito_the_same_call() {
 }
 
 #[tokio::test]
+async fn processes_lock_an_account_together() {
+    let scene = Scene::new().await;
+    scene.signed_in().await;
+    let another = || open(&scene.server, Arc::clone(&scene.table) as _, &scene.clock, &scene.ids);
+    let processes = [Arc::clone(&scene.identity), another(), another()];
+    let tries: Vec<_> = (0..90)
+        .map(|number| {
+            let identity = Arc::clone(&processes[number % processes.len()]);
+            tokio::spawn(async move { identity.sign_in(EMAIL, WRONG).await.err().unwrap().code })
+        })
+        .collect();
+    let mut compared = 0;
+    for one in tries {
+        let code = one.await.unwrap();
+        assert!([Code::BadCredentials, Code::TooManyAttempts].contains(&code), "{code:?}");
+        compared += usize::from(code == Code::BadCredentials);
+    }
+    // Each lets in only as many as may still fail, by what it has read.
+    assert!((10..=30).contains(&compared), "{compared}");
+    for identity in processes {
+        let locked = identity.sign_in(EMAIL, PASSWORD).await.err().unwrap();
+        assert_eq!((locked.code, locked.retry_after_secs), (Code::TooManyAttempts, Some(900)));
+    }
+}
+
+#[tokio::test]
 async fn both_rotate_and_a_token_used_past_us_ends_the_session() {
     let scene = Scene::new().await;
     let (_, tokens) = scene.signed_in().await;
