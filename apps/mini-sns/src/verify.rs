@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use embedded::intact;
 use kernel::audit::Finding;
 use kernel::table::TableError;
 use serde_json::json;
@@ -17,7 +18,7 @@ use crate::data::Data;
 use crate::failure::Failure;
 use crate::output;
 use crate::settings::{Layer, Settings};
-use crate::world::World;
+use crate::world::{STORES, World};
 
 /// What to check.
 #[derive(Debug, Args)]
@@ -40,10 +41,12 @@ const SHOWN_MAX: usize = 100;
 
 /// Checks, repairs where asked, and fails where something is left.
 pub(crate) async fn run(args: VerifyArgs) -> Result<(), Failure> {
-    if Data::look(&args.data)?.is_new() {
+    let data = Data::look(&args.data)?;
+    if data.is_new() {
         let place = args.data.display();
         return Err(Failure::usage(format!("data: there is no Mini-SNS data in {place}")));
     }
+    check_files(&data)?;
     let settings = Layer { data: Some(args.data), ..Layer::default() };
     let settings = Settings::read(settings, None).map_err(Failure::usage)?;
     let world = World::open(&settings)?;
@@ -64,6 +67,16 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<(), Failure> {
         0 => Ok(()),
         number => Err(Failure::failed(format!("{number} rules are broken"))),
     }
+}
+
+/// Holds every file of the storage engine to its checksum before anything is opened: the rules look
+/// only at what they know, and the engine only at what it is asked for.
+fn check_files(data: &Data) -> Result<(), Failure> {
+    let refused = |error| Failure::usage(format!("data: {error}"));
+    for name in STORES {
+        intact::table(data.part(name)).map_err(refused)?;
+    }
+    intact::bus(data.part("bus")).map_err(refused)
 }
 
 /// Handles the events that the last run left, so that what is derived is up to date.

@@ -30,6 +30,9 @@ use crate::peers::{InProcess, Services};
 use crate::settings::Settings;
 use crate::values::Backend;
 
+/// The names of the services' databases.
+pub(crate) const STORES: [&str; 4] = ["user", "post", "social", "timeline"];
+
 /// The databases of the services, by the names of their directories.
 pub(crate) struct Stores {
     pub(crate) user: Arc<Store>,
@@ -47,7 +50,7 @@ impl Stores {
         };
         // Each replays its journal, which is most of the time that a start takes: side by side.
         let [user, post, social, timeline] = std::thread::scope(|scope| {
-            ["user", "post", "social", "timeline"]
+            STORES
                 .map(|name| scope.spawn(move || open(name)))
                 .map(|opening| opening.join().unwrap_or_else(|panic| resume_unwind(panic)))
         });
@@ -105,7 +108,7 @@ impl World {
             Arc::clone(&identity) as _,
             Arc::clone(&clock),
             Arc::clone(&ids),
-            users::Config::default(),
+            settings.users(),
         );
         let posts = posts::Posts::new(
             Arc::clone(&stores.post) as _,

@@ -7,6 +7,7 @@ pub mod bus;
 mod directory;
 pub mod feed;
 pub mod identity;
+pub mod intact;
 mod keep;
 pub mod limiter;
 mod opening;

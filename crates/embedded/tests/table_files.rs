@@ -4,9 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use conformance::TestClock;
+use embedded::intact;
 use embedded::table::{OpenError, Options, Store};
+use kernel::Clock;
 use kernel::table::{Condition, Key, Query, Table, TableError, Write, get_one};
 
 fn open(dir: &tempfile::TempDir) -> Result<Store, OpenError> {
@@ -176,14 +179,25 @@ async fn damaged_tables_are_told_and_left_alone() {
     let files = tree(&place);
     let tables: Vec<_> = files.keys().filter(is_table).collect();
     assert!(!tables.is_empty(), "something was flushed: {:?}", files.keys());
+    intact::table(&place).unwrap();
     for path in tables {
+        // Wherever it is, a flipped byte is found by whoever looks at the file.
+        for at in (0..files[path].len()).step_by(files[path].len() / 40) {
+            let mut bad = files[path].clone();
+            bad[at] ^= 1;
+            std::fs::write(path, bad).unwrap();
+            let error = intact::table(&place).unwrap_err();
+            assert!(matches!(error, OpenError::Damaged { .. }), "byte {at}: {error}");
+        }
         let bad = [vec![], files[path][..files[path].len() / 2].to_vec()];
         for bad in bad {
             std::fs::write(path, bad).unwrap();
             damaged(&dir);
+            intact::table(&place).unwrap_err();
         }
         std::fs::remove_file(path).unwrap();
         damaged(&dir);
+        intact::table(&place).unwrap_err();
         let mut bad = files[path].clone();
         bad[100] ^= 1;
         std::fs::write(path, bad).unwrap();
@@ -195,6 +209,56 @@ async fn damaged_tables_are_told_and_left_alone() {
     }
     let store = open(&dir).unwrap();
     assert_eq!(store.query(Query::all("p", 100)).await.unwrap().items.len(), 100);
+}
+
+#[tokio::test]
+async fn a_damaged_list_of_tables_is_found() {
+    let (dir, _) = written(5).await;
+    let place = dir.path().join("user");
+    let before = tree(&place);
+    let keyspaces = place.join("engine/keyspaces");
+    let is_list = |path: &&PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        path.starts_with(&keyspaces) && (name == "current" || name.starts_with('v'))
+    };
+    let lists: Vec<_> = before.keys().filter(is_list).collect();
+    assert!(lists.len() >= 4, "{lists:?}");
+    intact::table(&place).unwrap();
+    // Several are there where the last of them was not yet the only one.
+    let in_force = |path: &Path| {
+        let current = &before[&path.with_file_name("current")];
+        let number = u64::from_le_bytes(current[..8].try_into().unwrap());
+        path.ends_with("current") || path.ends_with(format!("v{number}"))
+    };
+    for path in lists {
+        for at in 0..before[path].len() {
+            let mut bad = before[path].clone();
+            bad[at] ^= 1;
+            std::fs::write(path, bad).unwrap();
+            let found = intact::table(&place).is_err();
+            assert_eq!(found, in_force(path), "byte {at} of {}", path.display());
+        }
+        std::fs::write(path, &before[path]).unwrap();
+    }
+    assert!(before == tree(&place), "nothing was changed");
+}
+
+#[tokio::test]
+async fn a_store_that_is_not_settled_sweeps_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let place = dir.path().join("user");
+    let start = || Store::open(&place, Options::default(), clock.clone()).unwrap();
+    let expiring = Write::put(Key::new("p", "expires"), "").expiring(clock.now());
+    start().commit(vec![expiring]).await.unwrap();
+    clock.advance(Duration::from_secs(1));
+    let before = tree(&place);
+    let store = start();
+    // Longer than the pause between two sweeps.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    drop(store);
+    assert!(before == tree(&place), "every file is as it was");
+    assert_eq!(start().sweep().await, Ok(1), "it was still there");
 }
 
 #[tokio::test]

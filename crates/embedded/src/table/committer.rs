@@ -58,7 +58,12 @@ impl Committer {
                 let _ = answer.send(swept);
             }
             if self.sweep.is_due() {
-                let _ = self.sweep_some();
+                if self.shared.is_settled() {
+                    let _ = self.sweep_some();
+                } else {
+                    // A start that may still be refused: then every file has to be as it was.
+                    self.sweep.put_off();
+                }
             }
             if self.checked.elapsed() >= TICK {
                 self.check_engine();

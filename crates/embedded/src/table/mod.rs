@@ -104,6 +104,10 @@ impl Shared {
         read(open.as_ref().ok_or_else(closed)?)
     }
 
+    fn is_settled(&self) -> bool {
+        self.keep.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     fn settle(&self) {
         let keep = self.keep.lock().unwrap_or_else(PoisonError::into_inner).take();
         keep.into_iter().for_each(Keep::settle);

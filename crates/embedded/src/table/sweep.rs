@@ -45,6 +45,11 @@ impl Sweep {
         self.wait().is_zero()
     }
 
+    /// Makes it due after another pause.
+    pub(super) fn put_off(&mut self) {
+        self.due = Instant::now() + PAUSE;
+    }
+
     /// Whether the last run stopped at its bound.
     pub(super) fn has_more(&self) -> bool {
         self.more
