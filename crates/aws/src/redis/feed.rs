@@ -10,9 +10,10 @@
 //! Within a process, the readers under one lease wait for one load. The lease, not the user, is
 //! what they share: a reader that starts after a `forget` anywhere has another lease.
 //!
-//! While Redis is away every read loads, and a `forget` is owed: until it has been made up for, this
-//! process answers nothing from Redis. What other processes that still reach Redis see is as old as
-//! 60 s at most, and a Redis that comes back empty, as after a restart, has nothing old to show.
+//! While Redis is away every read loads, and a `forget` is owed: until it has been made up for,
+//! this process answers nothing from Redis. What other processes that still reach Redis see is as
+//! old as 60 s at most, and a Redis that comes back empty, as after a restart, has nothing old to
+//! show.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
