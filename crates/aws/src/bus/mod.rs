@@ -44,6 +44,8 @@ use tokio::sync::OnceCell;
 
 pub use retry::Remote;
 
+use crate::config::Renewal;
+
 use retry::Rounds;
 use stats::Seen;
 
@@ -143,8 +145,13 @@ impl AwsBus {
         queues: &[QueueSpec],
     ) -> Arc<Self> {
         let url = config.services_url.clone();
-        let mut events = aws_sdk_eventbridge::config::Builder::from(sdk);
-        let mut sqs = aws_sdk_sqs::config::Builder::from(sdk);
+        let renewal = Renewal::new();
+        let mut events = aws_sdk_eventbridge::config::Builder::from(sdk)
+            .identity_cache(renewal.clone())
+            .retry_classifier(renewal.clone());
+        let mut sqs = aws_sdk_sqs::config::Builder::from(sdk)
+            .identity_cache(renewal.clone())
+            .retry_classifier(renewal);
         if let Some(url) = url {
             events.set_endpoint_url(Some(url.clone()));
             sqs.set_endpoint_url(Some(url));
