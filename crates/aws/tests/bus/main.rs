@@ -7,6 +7,7 @@ mod differences;
 mod events;
 mod faults;
 mod lambda;
+mod operator;
 mod relay;
 mod script;
 mod stage;
