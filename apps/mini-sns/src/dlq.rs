@@ -149,6 +149,7 @@ fn print_table(found: &Value) -> Result<(), Failure> {
     for letter in items {
         let text = |value: &Value| match value {
             Value::String(text) => text.clone(),
+            Value::Null => "-".to_owned(),
             other => other.to_string(),
         };
         table.add_row([

@@ -1,6 +1,6 @@
 //! What every bus must do. An implementation describes how it is opened, consumed and moved in time
-//! with a [`Stage`], and runs [`crate::bus_suite`]. Order is no promise, so no case but one asks for
-//! it.
+//! with a [`Stage`], and runs [`crate::bus_suite`]. Order is no promise, so no case but one asks
+//! for it.
 
 mod delivery;
 mod failure;

@@ -1,7 +1,7 @@
 //! Dead letters, for the operator: look at them, queue them again, or drop them.
 //!
-//! SQS finds no message by its id, so looking means receiving: every letter is hidden for as long as
-//! it takes, and shown again at once. Two operators who look at the same moment see parts.
+//! SQS finds no message by its id, so looking means receiving: every letter is hidden for as long
+//! as it takes, and shown again at once. Two operators who look at the same moment see parts.
 
 use std::collections::HashMap;
 use std::time::Duration;

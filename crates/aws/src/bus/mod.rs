@@ -1,8 +1,8 @@
 //! The event bus on EventBridge and SQS.
 //!
 //! An event is one `PutEvents` entry on `mini-sns-{env}-event-bus`; a rule for each queue hands it
-//! on to `mini-sns-{env}-{queue}` by its `detail-type`. What SQS gives twice without success lies in
-//! `mini-sns-{env}-{queue}-dlq`: the consumer puts it there with the reason, and SQS itself does
+//! on to `mini-sns-{env}-{queue}` by its `detail-type`. What SQS gives twice without success lies
+//! in `mini-sns-{env}-{queue}-dlq`: the consumer puts it there with the reason, and SQS itself does
 //! where the consumer could not.
 //!
 //! | file | holds |

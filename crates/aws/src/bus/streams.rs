@@ -1,10 +1,10 @@
 //! The relay where Lambda reads a table's stream: rows of the outbox, as they were inserted, go to
 //! the bus and away.
 //!
-//! A record that cannot be read fails, and so does one that the bus refuses; Lambda comes again from
-//! the first failure on, at most as often as the mapping allows, and then takes it to the mapping's
-//! on-failure destination, so that none blocks its shard for ever. What was published behind it is
-//! published again, which consumers bear.
+//! A record that cannot be read fails, and so does one that the bus refuses; Lambda comes again
+//! from the first failure on, at most as often as the mapping allows, and then takes it to the
+//! mapping's on-failure destination, so that none blocks its shard for ever. What was published
+//! behind it is published again, which consumers bear.
 
 use std::collections::{HashMap, HashSet};
 

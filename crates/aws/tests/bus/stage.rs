@@ -1,6 +1,6 @@
-//! The bus on the test bed's EventBridge and SQS, as the tests open it: each stage in an environment
-//! of its own, with queues that hide a message for two seconds only, since their time cannot be
-//! moved.
+//! The bus on the test bed's EventBridge and SQS, as the tests open it: each stage in an
+//! environment of its own, with queues that hide a message for two seconds only, since their time
+//! cannot be moved.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
