@@ -94,7 +94,8 @@ async fn a_message_that_kills_the_process_ends_in_the_dead_letters() {
     let bus = open(dir.path());
     bus.publish(&likes(0, 40)).await.unwrap();
     drop(bus);
-    for _ in 0..2 {
+    // Once among others, which does not count, and twice alone, which does.
+    for _ in 0..3 {
         let status = child(name, dir.path(), 0).wait().unwrap();
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(6), "{status}");
     }
@@ -113,6 +114,50 @@ async fn a_message_that_kills_the_process_ends_in_the_dead_letters() {
     let delivery = Delivery { id: dead[0].id.clone(), receives: dead[0].receives, message };
     assert_eq!((number(&delivery), delivery.receives), (POISON, 2));
     assert!(dead[0].reason.contains("process ended"), "{}", dead[0].reason);
+}
+
+const HELD: &str = "holds ";
+
+/// Says how many messages it holds, and never lets them go.
+struct Holding;
+
+#[async_trait]
+impl Handler for Holding {
+    async fn handle(&self, batch: Vec<Delivery>) -> Vec<Failed> {
+        let line = format!("\n{HELD}{}\n", batch.len());
+        std::io::Write::write_all(&mut std::io::stdout(), line.as_bytes()).unwrap();
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_quick_kills_put_nothing_that_was_in_hand_to_the_dead_letters() {
+    if let Some(dir) = std::env::var_os(CHILD) {
+        let bus = open(Path::new(&dir));
+        let subscription = Subscription { workers: 1, ..consumer(Arc::new(Holding)) };
+        return bus.run(vec![subscription], CancellationToken::new()).await.unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let name = "two_quick_kills_put_nothing_that_was_in_hand_to_the_dead_letters";
+    let bus = open(dir.path());
+    bus.publish(&likes(0, 5)).await.unwrap();
+    drop(bus);
+    for held in [5, 1] {
+        let mut child = child(name, dir.path(), 0);
+        let told = lines(&mut child).find_map(|line| line.strip_prefix(HELD)?.parse().ok());
+        assert_eq!(told, Some(held), "all at once, and after a kill one at a time");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let bus = open(dir.path());
+    let handler = Arc::new(Numbers::default());
+    let subscription = consumer(Arc::clone(&handler) as Arc<dyn Handler>);
+    tokio::select! {
+        ended = bus.run(vec![subscription], CancellationToken::new()) => panic!("{ended:?}"),
+        () = bus.drain() => {}
+    }
+    assert!(bus.dead_list(QUEUE, None, 100).await.unwrap().items.is_empty());
+    assert_eq!(handler.0.lock().unwrap().len(), 5);
 }
 
 /// Publishes without end, and tells what was answered.

@@ -125,8 +125,10 @@ pub async fn what_was_in_hand_at_a_crash_comes_again(stage: &dyn Stage) {
     let receives: HashMap<Ulid, u32> =
         a.seen().iter().map(|one| (one.message.event.id, one.receives)).collect();
     let in_hand = hung.events();
-    let expected = |event: &Event| if in_hand.contains(&event.id) { 2 } else { 1 };
-    assert!(events.iter().all(|event| receives[&event.id] == expected(event)), "{receives:?}");
+    // A backend need not count what was merely in hand when the process ended.
+    let most = |event: &Event| if in_hand.contains(&event.id) { 2 } else { 1 };
+    let fits = |event: &Event| (1..=most(event)).contains(&receives[&event.id]);
+    assert!(events.iter().all(fits), "{receives:?}");
     assert_eq!(in_hand.len(), 3);
 }
 
@@ -143,18 +145,26 @@ pub async fn a_message_that_never_lets_go_dies_and_its_neighbours_live(stage: &d
     opened.start(vec![a.on(A, 10)]);
     a.reached(8).await;
     opened.crash().await;
-    let opened = stage.open(ONE, None).await;
-    let a = Recorder::ruled(rule);
-    opened.start(vec![a.on(A, 10)]);
-    opened.pass(visibility(stage)).await;
-    while !a.events().contains(&bad) {
-        a.reached(a.seen().len() + 1).await;
-    }
-    opened.crash().await;
-    let opened = stage.open(ONE, None).await;
-    opened.start(vec![Recorder::ruled(rule).on(A, 10)]);
-    opened.pass(visibility(stage)).await;
-    opened.drained().await;
+    // Two receives that count, and one among others that a backend need not count.
+    let mut crashes = 1;
+    let opened = loop {
+        let opened = stage.open(ONE, None).await;
+        let a = Recorder::ruled(rule);
+        opened.start(vec![a.on(A, 10)]);
+        opened.pass(visibility(stage)).await;
+        let again = async {
+            while !a.events().contains(&bad) {
+                a.reached(a.seen().len() + 1).await;
+            }
+        };
+        tokio::select! {
+            () = again => {}
+            () = opened.drained() => break opened,
+        }
+        opened.crash().await;
+        crashes += 1;
+    };
+    assert!((2..=3).contains(&crashes), "{crashes} crashes");
     let dead: Vec<Ulid> = opened.dead(A).await.iter().map(|dead| dead.message.event.id).collect();
     assert_eq!(dead, [bad]);
 }

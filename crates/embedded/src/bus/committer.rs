@@ -34,7 +34,7 @@ pub(super) struct Row {
 /// A message that is done with.
 pub(super) struct Done {
     pub pos: u64,
-    /// It failed before, so there are tries to forget.
+    /// It was tried before, so there are tries to forget.
     pub tried: bool,
 }
 
@@ -355,7 +355,9 @@ impl Committer {
                 tracing::warn!("the queues are open again");
                 (self.tallies, self.position) = (tallies, position);
             }
-            Err(error) => tracing::error!(%error, "the queues do not open again"),
+            Some(Err(error)) => tracing::error!(%error, "the queues do not open again"),
+            // Until then nothing is handed out that could not be settled.
+            None => self.shared.close(),
         }
         self.epoch += 1;
         for (queue, tally) in self.shared.queues.iter().zip(&self.tallies) {

@@ -5,10 +5,10 @@
 //! panic) or holds longer than the visibility time-out comes again when that is over; after the
 //! last receive allowed it is kept among the queue's dead letters, with the reason.
 //!
-//! After a restart everything not done is visible at once, whatever was hidden or in hand, with its
-//! receives counted: waiting out a time-out whose holder is dead would only delay timelines. What
-//! was in hand when the process ended is handled one message at a time, so that the one that ended
-//! it is found, and takes none of its neighbours to the dead letters.
+//! After a restart everything not done is visible at once, whatever was hidden or in hand: waiting
+//! out a time-out whose holder is dead would only delay timelines. What was in hand when the process
+//! ended is handled one message at a time, and only a receive that ends the process while it is
+//! tried so counts: the message that ended it is found, and takes none of its neighbours along.
 //!
 //! Memory is bounded by [`Options`], whatever the backlog.
 
@@ -298,8 +298,9 @@ impl Drop for Bus {
     }
 }
 
-/// Counts the receives of what was in hand when the last process ended; what has had its last goes
-/// to the dead letters.
+/// Counts the receives of what was in hand when the last process ended. What was in hand among
+/// others is to be tried alone from now on, and nothing is counted; what was tried alone has had
+/// that receive, and after its last it goes to the dead letters.
 fn count_receives(
     store: &Store,
     policy: &QueuePolicy,
@@ -321,7 +322,8 @@ fn count_receives(
             if known.receives >= receives {
                 continue;
             }
-            if receives < policy.receives_max {
+            if !known.alone || receives < policy.receives_max {
+                let receives = if known.alone { receives } else { known.receives };
                 let tries = Tries { receives, alone: true, reason: reason.to_owned() };
                 let key = store::key(Kind::Tries, name, pos);
                 batch.insert(&store.rows, key, store::json(&tries));

@@ -177,7 +177,7 @@ impl State {
             self.in_hand += 1;
             self.ready.remove(&pos);
             if over {
-                expired.push(Done { pos, tried: entry.receives > 0 });
+                expired.push(Done { pos, tried: entry.receives > 0 || entry.alone });
                 continue;
             }
             entry.receives += 1;

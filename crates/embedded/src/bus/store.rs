@@ -77,7 +77,7 @@ pub(super) struct RowIn<'a> {
 /// What is known of a message that was received before and is not done.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Tries {
-    /// Receives so far.
+    /// Receives that count, so far.
     pub receives: u32,
     /// It was in hand when the process ended, so it may be what ended it: it is handled alone.
     #[serde(default)]

@@ -304,7 +304,7 @@ impl Worker {
 }
 
 const fn done(taken: &Taken) -> Done {
-    Done { pos: taken.pos, tried: taken.receives > 1 }
+    Done { pos: taken.pos, tried: taken.receives > 1 || taken.alone }
 }
 
 fn unread(taken: &Taken, reason: String, until: Time) -> Failure {
