@@ -74,22 +74,31 @@ impl Sweep {
         self.more = false;
         let to = codec::expiry_key(Time::from_millis(now.millis().saturating_add(1)), &[]);
         let mut batch = engine.batch(2 * ROWS_MAX, PersistMode::Buffer);
-        let (mut rows, mut items) = (0, Vec::new());
+        let (mut rows, mut items, mut last) = (0, Vec::new(), None);
         for guard in engine.own_rows(&self.from, &to).take(ROWS_MAX) {
             let index_key = guard.key().map_err(|error| engine::unavailable(&error))?;
             rows += 1;
             batch.remove(&index_key);
+            last = Some(index_key.clone());
             let Some(key) = codec::expiring_key(&index_key) else { continue };
-            if engine.load_raw(key)?.is_some_and(|row| !row.is_live(now)) {
+            let expired = match engine.load_raw(key) {
+                Ok(row) => row.is_some_and(|row| !row.is_live(now)),
+                Err(TableError::Malformed(what)) => {
+                    // It stays for whoever looks into it, and does not stop the sweep for good.
+                    tracing::error!(what, "an item that should expire cannot be read");
+                    false
+                }
+                Err(error) => return Err(error),
+            };
+            if expired {
                 batch.remove(key);
                 items.push(codec::decode_key(key)?);
             }
-            self.from = index_key.to_vec();
         }
-        if rows == 0 {
-            return Ok(0);
-        }
+        let Some(last) = last else { return Ok(0) };
         batch.commit().map_err(|error| engine::unavailable(&error))?;
+        // Not before: what was not removed has to be found again.
+        self.from = last.to_vec();
         items.iter().for_each(|key| cache.forget(key));
         self.more = rows == ROWS_MAX;
         if self.more {
