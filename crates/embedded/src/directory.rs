@@ -5,12 +5,14 @@
 //! - `FORMAT` names the format of everything else.
 //! - `POSITION` holds the number of the last durable batch. It is written after each such batch and
 //!   not synced, so after a crash it may lag behind the data; data that lags behind it is damaged.
+//! - `DOUBT` is there after the engine failed, until its journals were written again.
 //! - The storage engine has a directory of its own in it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::keep;
 
@@ -30,6 +32,7 @@ pub(crate) const TABLE: Kind = Kind { words: "mini-sns table ", engine: "engine"
 /// The queues of the bus.
 pub(crate) const BUS: Kind = Kind { words: "mini-sns bus ", engine: "queues" };
 
+const DOUBT: &str = "DOUBT";
 /// The file that the engine writes last when it makes a database, and what it begins with; one
 /// byte for the version follows. It is synced before anything else is written.
 const ENGINE_MARKER: &str = "version";
@@ -82,6 +85,7 @@ pub(crate) struct Directory {
     /// The last batch that was answered, as far as is known.
     pub(crate) position: Position,
     engine: PathBuf,
+    doubted: AtomicBool,
     _lock: File,
 }
 
@@ -116,7 +120,8 @@ impl Directory {
                 .map_err(failed("writing POSITION"))?;
             sync_dir(path).map_err(failed("syncing the directory"))?;
         }
-        let this = Self { path: path.to_owned(), position, engine, _lock: lock };
+        let doubted = AtomicBool::new(path.join(DOUBT).exists());
+        let this = Self { path: path.to_owned(), position, engine, doubted, _lock: lock };
         if this.last_position()? > 0 && !engine_made {
             return Err(damaged(path, "its engine directory is missing or incomplete"));
         }
@@ -155,6 +160,29 @@ impl Directory {
     /// Where the engine lives.
     pub(crate) fn engine(&self) -> &Path {
         &self.engine
+    }
+
+    /// Says that the engine failed. After a sync that failed, files read as if it had not, so what
+    /// the journals hold may not be on disk, until [they are written again](Self::trust).
+    pub(crate) fn doubt(&self) {
+        self.doubted.store(true, Ordering::Relaxed);
+        // For the next process. Not synced: what it tells of goes with the page cache, as it does.
+        if let Err(error) = File::create(self.path.join(DOUBT)) {
+            tracing::error!(%error, path = %self.path.display(), "DOUBT was not written");
+        }
+    }
+
+    /// Makes sure that the journals are on disk as they read, where that was doubted.
+    pub(crate) fn trust(&self) -> io::Result<()> {
+        if !self.doubted.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        keep::write_journals_again(self.engine())?;
+        match std::fs::remove_file(self.path.join(DOUBT)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => self.doubted.store(false, Ordering::Relaxed),
+        }
+        Ok(())
     }
 
     /// The last batch known to be durable.

@@ -4,12 +4,13 @@
 //!
 //! Journals are the only files that the engine changes in place, so they are copied (sparse, and by
 //! reference where the file system can); all others are kept as second names of the same file. A
-//! copy is complete once it has its name; nothing of it is synced, so one that a killed start left
+//! copy is complete once it has its name; it is synced only when it is put back, so one that a killed start left
 //! is trusted only where the journals at work hold nothing that it does not hold.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use crate::directory::{Directory, sync_dir};
@@ -56,7 +57,7 @@ impl Drop for Keep {
         if self.settled || lock.is_ok_and(|lock| lock.try_lock().is_err()) {
             return;
         }
-        if let Err(error) = sync_journals(&self.engine).and_then(|()| put_back(&self.engine)) {
+        if let Err(error) = put_back(&self.engine) {
             tracing::error!(%error, engine = %self.engine.display(), "its files are not put back");
         }
     }
@@ -147,12 +148,47 @@ fn forget(engine: &Path) -> io::Result<()> {
     fs::remove_dir_all(unfinished)
 }
 
-fn sync_journals(engine: &Path) -> io::Result<()> {
-    journals(&beside(engine, KEPT))?.iter().try_for_each(|path| File::open(path)?.sync_all())
+/// Syncs the names in `dir` and below, and the journals; all other files are synced already.
+fn sync_tree(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            sync_tree(&path)?;
+        } else if is_journal(&path) {
+            File::open(&path)?.sync_all()?;
+        }
+    }
+    sync_dir(dir)
+}
+
+/// Writes into the journals of a closed engine what they hold, and syncs that. A sync that failed
+/// leaves them reading well and not on disk, and a second one finds nothing to do; what is written
+/// again, it has to write. In place, for that takes no room, and the same bytes can be torn
+/// without harm. Tables need none of this: the engine uses none whose sync failed.
+pub(crate) fn write_journals_again(engine: &Path) -> io::Result<()> {
+    for journal in journals(engine)? {
+        let file = File::options().read(true).write(true).open(journal)?;
+        let (mut block, mut at) = (vec![0; BLOCK_BYTES], 0);
+        loop {
+            let length = file.read_at(&mut block, at)?;
+            if length == 0 {
+                break;
+            }
+            // Holes stay holes.
+            if block[..length].iter().any(|byte| *byte != 0) {
+                file.write_all_at(&block[..length], at)?;
+            }
+            at += u64::try_from(length).map_err(io::Error::other)?;
+        }
+        file.sync_all()?;
+    }
+    Ok(())
 }
 
 /// Puts what was kept in the place of what the engine made of it.
 fn put_back(engine: &Path) -> io::Result<()> {
+    sync_tree(&beside(engine, KEPT))?;
     let refused = beside(engine, REFUSED);
     if engine.exists() {
         fs::rename(engine, &refused)?;
@@ -223,5 +259,30 @@ fn is_beginning(mut short: impl Read, mut long: impl Read) -> io::Result<bool> {
         if left[..length] != right[..length] {
             return Ok(false);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn journals_are_written_again_as_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("3.jnl");
+        let file = File::create_new(&path).unwrap();
+        file.set_len(64 << 20).unwrap();
+        file.write_all_at(&[7; 100_000], 0).unwrap();
+        file.write_all_at(b"end", (64 << 20) - 3).unwrap();
+        let (before, blocks) = (fs::read(&path).unwrap(), file.metadata().unwrap().blocks());
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        write_journals_again(dir.path()).unwrap();
+        assert!(fs::read(&path).unwrap() == before);
+        let after = file.metadata().unwrap();
+        assert!(after.modified().unwrap() > SystemTime::UNIX_EPOCH, "it was written");
+        assert!(after.blocks() < blocks + 1024, "its hole is still one");
     }
 }

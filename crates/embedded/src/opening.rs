@@ -5,6 +5,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Once;
+use std::time::{Duration, Instant};
 
 use tracing::subscriber::{NoSubscriber, with_default};
 
@@ -19,6 +20,10 @@ pub(crate) fn open<E>(
 ) -> Result<(E, u64), OpenError> {
     let path = &directory.path;
     directory.check_whole()?;
+    directory.trust().map_err(|source| {
+        let what = "writing its journals again";
+        OpenError::Io { dir: path.clone(), what, source }
+    })?;
     let started = quietly(|| {
         let engine = start(directory.engine())?;
         let stored = position(&engine)?;
@@ -34,6 +39,31 @@ pub(crate) fn open<E>(
         return Err(damaged(path, what));
     }
     Ok((engine, stored))
+}
+
+/// How long to wait between two times of opening an engine that failed, at first and at most.
+const WAIT_MIN: Duration = Duration::from_millis(100);
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// When a failed engine may be opened again: at once, and then ever less often, for opening reads
+/// all journals and readers are refused meanwhile.
+#[derive(Default)]
+pub(crate) struct Backoff {
+    wait: Duration,
+    not_before: Option<Instant>,
+}
+
+impl Backoff {
+    /// Whether it may be opened at `now`; then the next time is counted from here.
+    pub(crate) fn allows(&mut self, now: Instant) -> bool {
+        if self.not_before.is_some_and(|at| now < at) {
+            return false;
+        }
+        let was_well = self.not_before.is_none_or(|at| now > at + WAIT_MAX);
+        self.wait = if was_well { WAIT_MIN } else { (2 * self.wait).min(WAIT_MAX) };
+        self.not_before = Some(now + self.wait);
+        true
+    }
 }
 
 thread_local! {
@@ -75,5 +105,24 @@ fn refusal(path: &Path, error: fjall::Error) -> OpenError {
             damaged(path, format!("the storage engine refuses it: {source}"))
         }
         _ => OpenError::Io { dir: path.to_owned(), what: "opening the storage engine", source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opening_again_is_tried_ever_less_often_until_all_was_well_for_long() {
+        let (mut backoff, start) = (Backoff::default(), Instant::now());
+        let allowed =
+            (0..600_000_u64).filter(|ms| backoff.allows(start + Duration::from_millis(*ms)));
+        let allowed: Vec<u64> = allowed.collect();
+        assert_eq!(allowed[..5], [0, 100, 300, 700, 1500]);
+        assert!(allowed.windows(2).all(|pair| pair[1] - pair[0] <= 30_000));
+        assert!(allowed.len() < 30, "{allowed:?}");
+        let rested = start + Duration::from_secs(700);
+        assert!(backoff.allows(rested));
+        assert!(backoff.allows(rested + WAIT_MIN), "it begins anew");
     }
 }

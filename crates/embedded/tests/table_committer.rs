@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use conformance::{SeededIds, TestClock};
 use embedded::table::{Options, Store};
 use kernel::sequence::Sequence;
-use kernel::table::{Key, Table, Write, get_one};
+use kernel::table::{Key, Table, TableError, Write, get_one};
 use kernel::{Clock, Time};
 
 /// A clock that stops the committer in the midst of a batch, where it asks for the time.
@@ -73,4 +73,21 @@ async fn a_row_whose_asker_went_away_is_in_flight_until_it_is_there() {
     go_on.send(()).unwrap();
     while sequence.settled().await < id {}
     assert!(get_one(&*store, key).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_committer_that_is_gone_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let stop = stopping();
+    let store = open(&dir, &stop.clock);
+    assert_eq!(store.writable(), Ok(()));
+    stop.clock.armed.store(true, Ordering::SeqCst);
+    // Nobody will let it go on: it panics.
+    drop(stop.go_on);
+    let write = Write::put(Key::new("p", "s"), "");
+    let refusal = store.commit(vec![write]).await;
+    assert!(matches!(refusal, Err(TableError::Unavailable(_))), "{refusal:?}");
+    while store.writable().is_ok() {
+        tokio::task::yield_now().await;
+    }
 }

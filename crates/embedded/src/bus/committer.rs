@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use fjall::{PersistMode, Slice};
 use kernel::Time;
@@ -16,6 +17,7 @@ use super::queue::State;
 use super::store::{
     DeadRow, Kind, POSITION_KEY, Store, Tally, Tries, dead_row, json, key, tally_key,
 };
+use crate::opening::Backoff;
 use crate::pace;
 
 /// Jobs in one batch, at most.
@@ -99,6 +101,7 @@ pub(super) struct Committer {
     epoch: u64,
     /// The number of the last batch.
     position: u64,
+    backoff: Backoff,
 }
 
 impl Group {
@@ -112,13 +115,13 @@ impl Group {
 }
 
 impl Committer {
-    pub(super) const fn new(
+    pub(super) fn new(
         shared: Arc<Shared>,
         jobs: mpsc::UnboundedReceiver<Job>,
         tallies: Vec<Tally>,
         position: u64,
     ) -> Self {
-        Self { shared, jobs, tallies, epoch: 0, position }
+        Self { shared, jobs, tallies, epoch: 0, position, backoff: Backoff::default() }
     }
 
     /// Works until every sender is gone.
@@ -350,8 +353,10 @@ impl Committer {
     /// made anew from what is; what was in hand comes again, as after a crash.
     fn refused(&mut self, group: Group, error: &str) {
         tracing::error!(error, "the queues could not be written");
-        match self.shared.reopen() {
-            Ok((tallies, position)) => {
+        self.shared.directory.doubt();
+        let allowed = self.backoff.allows(Instant::now());
+        match allowed.then(|| self.shared.reopen()) {
+            Some(Ok((tallies, position))) => {
                 tracing::warn!("the queues are open again");
                 (self.tallies, self.position) = (tallies, position);
             }

@@ -57,7 +57,7 @@ pub struct Options {
     /// The engine's block cache in bytes.
     pub cache_bytes: u64,
     /// Free bytes of the file system under which nothing more is queued: the engine must never meet
-    /// a full disk. What the engine has still to write out is counted on top.
+    /// a full disk. What the engine may still write (flushes, a compaction) is counted on top.
     pub free_space_floor_bytes: u64,
     /// How long the bus trusts the clock not to have been moved, while it waits for a time.
     pub clock_recheck: Duration,
@@ -116,11 +116,16 @@ impl Shared {
         ask(store.as_ref().ok_or_else(|| "the engine is not open".to_owned())?)
     }
 
+    /// Closes an engine that failed.
+    fn close(&self) {
+        let failed = self.store.write().unwrap_or_else(PoisonError::into_inner).take();
+        drop(failed);
+    }
+
     /// Closes the engine and opens it again; answers the tallies found and the last batch's number.
     /// Meanwhile readers are refused: the async workers must not wait at the lock for the disk.
     fn reopen(&self) -> Result<(Vec<Tally>, u64), OpenError> {
-        let failed = self.store.write().unwrap_or_else(PoisonError::into_inner).take();
-        drop(failed);
+        self.close();
         let (store, position) = Store::open(&self.directory, self.options.cache_bytes)?;
         let names = self.queues.iter().map(|queue| queue.name);
         let tallies = tallies(&store, &self.directory.path, names)?;

@@ -3,7 +3,7 @@
 //! | key                     | holds                                                        |
 //! |-------------------------|--------------------------------------------------------------|
 //! | `m` queue NUL position  | a message and when it was first queued                       |
-//! | `t` queue NUL position  | its failed tries, where there were any                       |
+//! | `t` queue NUL position  | its tries, where it failed or was in hand at a crash         |
 //! | `d` queue NUL position  | a dead letter                                                |
 //! | `q` queue               | the queue's [`Tally`], written with every change of the queue |
 //! | `p`                     | the number of the last batch                                 |
@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::directory::{Directory, OpenError};
-use crate::opening;
+use crate::{opening, pace};
 
 /// Where the number of the last batch is kept.
 pub(super) const POSITION_KEY: &[u8] = b"p";
@@ -208,9 +208,9 @@ impl Store {
         found.map(|value| serde_json::from_slice(&value).map_err(|e| e.to_string())).transpose()
     }
 
-    /// Bytes that the file system has to spare: free, without what the engine must still write.
+    /// Bytes that the file system has to spare: free, without what the engine may still write.
     pub(super) fn spare_bytes(&self, directory: &Directory) -> std::io::Result<u64> {
-        Ok(directory.free_bytes()?.saturating_sub(self.db.write_buffer_size()))
+        Ok(directory.free_bytes()?.saturating_sub(pace::owed_bytes(&self.db, &self.rows)))
     }
 
     /// A queue's tally; zeros for a new queue.

@@ -2,6 +2,7 @@
 //! durable and what this batch changes already, writes one batch, syncs once, and answers them all.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,8 @@ use kernel::sequence::Ticket;
 use kernel::table::{Condition, Key, Scatter, TableError, Write};
 use kernel::{Time, outbox};
 use quick_cache::DefaultHashBuilder;
+
+use crate::opening::Backoff;
 
 use super::Shared;
 use super::codec::{self, Row};
@@ -27,6 +30,7 @@ pub(super) struct Committer {
     /// The number of the last batch in the data.
     position: u64,
     sweep: Sweep,
+    backoff: Backoff,
     checked: Instant,
 }
 
@@ -44,7 +48,8 @@ type Changes = HashMap<Key, Option<Row>, DefaultHashBuilder>;
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, position: u64) -> Self {
-        Self { shared, position, sweep: Sweep::default(), checked: Instant::now() }
+        let (sweep, backoff) = Default::default();
+        Self { shared, position, sweep, backoff, checked: Instant::now() }
     }
 
     /// Works until the queue is closed and empty.
@@ -85,6 +90,7 @@ impl Committer {
             Ok(engine) => engine,
             Err(error) => return refuse(work, &error),
         };
+        shared.settle();
         let mut stage = Stage::new(&shared, &engine);
         let commits: Vec<_> = work.commits.into_iter().map(|job| stage.commit(job)).collect();
         let chunks: Vec<_> = work.chunks.into_iter().map(|job| stage.scatter(job)).collect();
@@ -118,15 +124,20 @@ impl Committer {
         }
     }
 
-    /// The engine, if it is open and the disk has room.
+    /// The engine, if it is well (or opens again) and the disk has room.
     fn writable(&mut self, shared: &Shared) -> Result<Engine, TableError> {
-        let open = shared.engine();
-        let engine = match open {
-            Ok(engine) => engine,
-            Err(_) => self.reopen()?,
-        };
+        if let Ok(engine) = shared.engine() {
+            // Where there is none, opening again would only fail again, and stop readers as well.
+            shared.room(&engine)?;
+            if !shared.failed.load(Ordering::Relaxed) {
+                return Ok(engine);
+            }
+        }
+        if !self.backoff.allows(Instant::now()) {
+            return Err(super::failed());
+        }
+        let engine = self.reopen()?;
         shared.room(&engine)?;
-        shared.settle();
         Ok(engine)
     }
 
@@ -159,13 +170,16 @@ impl Committer {
         Ok(())
     }
 
-    /// The engine failed: opens it again at once, so that the next batch finds it well.
+    /// The engine failed: opens it again, at once where that may do, so that the next batch finds
+    /// it well.
     fn fail(&mut self, error: &fjall::Error) -> TableError {
-        tracing::error!(?error, table = %self.shared.name, "the storage engine failed");
-        metrics::counter!("table_engine_failures", "table" => self.shared.name.clone())
-            .increment(1);
-        if let Err(error) = self.reopen() {
-            tracing::error!(%error, table = %self.shared.name, "the engine did not open again");
+        let shared = Arc::clone(&self.shared);
+        tracing::error!(?error, table = %shared.name, "the storage engine failed");
+        metrics::counter!("table_engine_failures", "table" => shared.name.clone()).increment(1);
+        shared.failed.store(true, Ordering::Relaxed);
+        shared.directory.doubt();
+        if let Err(error) = self.writable(&shared) {
+            tracing::error!(%error, table = %shared.name, "the engine is not open again");
         }
         engine::unavailable(error)
     }
@@ -187,6 +201,7 @@ impl Committer {
         let mut slot = self.shared.engine.write().unwrap_or_else(PoisonError::into_inner);
         *slot = Some(engine.clone());
         drop(slot);
+        self.shared.failed.store(false, Ordering::Relaxed);
         if let Some(sender) = self.shared.outbox.get() {
             // The batch that failed may have reached the disk all the same.
             sender.miss();
@@ -198,23 +213,25 @@ impl Committer {
     /// Notices an engine that failed in the background, also when nobody writes.
     fn check_engine(&mut self) {
         self.checked = Instant::now();
-        let checked = self.shared.engine().map(|engine| engine.check());
-        match checked {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                self.fail(&error);
-            }
-            Err(_) => {
-                if let Err(error) = self.reopen() {
-                    tracing::warn!(%error, table = %self.shared.name, "still closed");
+        let shared = Arc::clone(&self.shared);
+        let checked = match shared.engine() {
+            Ok(engine) if !shared.failed.load(Ordering::Relaxed) => engine.check(),
+            _ => {
+                if let Err(error) = self.writable(&shared) {
+                    tracing::warn!(%error, table = %shared.name, "still not open again");
                 }
+                return;
             }
+        };
+        if let Err(error) = checked {
+            self.fail(&error);
         }
     }
 
     fn sweep_some(&mut self) -> Result<usize, TableError> {
         let shared = Arc::clone(&self.shared);
         let engine = self.writable(&shared)?;
+        shared.settle();
         let swept = self.sweep.run(&engine, &shared.cache, shared.clock.now());
         drop(engine);
         swept.inspect_err(|_| self.check_engine())

@@ -79,9 +79,9 @@ impl Engine {
         Batch { batch: batch.durability(Some(mode)), db, items }
     }
 
-    /// Bytes in memory that the engine still has to write to its tables.
-    pub(super) fn unflushed_bytes(&self) -> u64 {
-        self.db.write_buffer_size()
+    /// Bytes that the engine may have to write without being asked.
+    pub(super) fn owed_bytes(&self) -> u64 {
+        pace::owed_bytes(&self.db, &self.items)
     }
 
     /// Whether the engine still takes writes: a failed flush in the background stops it too.

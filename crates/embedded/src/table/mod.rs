@@ -15,9 +15,10 @@ mod snapshot;
 mod sweep;
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use kernel::Clock;
@@ -51,8 +52,8 @@ pub struct Options {
     pub memtable_bytes: u64,
     /// Journal on disk, at most, in bytes; never less than 64 MiB. Replay takes 7 ms a megabyte.
     pub journal_bytes_max: u64,
-    /// Free disk space, in bytes, below which writes are refused while reads go on. What is still
-    /// to be flushed from memory is kept free on top of it.
+    /// Free disk space, in bytes, below which writes are refused while reads go on. What the engine
+    /// has still to flush, and what it may write to compact its tables, is kept free on top of it.
     pub free_space_floor_bytes: u64,
     /// Threads that flush and compact.
     pub engine_threads: usize,
@@ -87,7 +88,13 @@ struct Shared {
     queue: Queue,
     outbox: OnceLock<outbox::Sender>,
     free_space_floor_bytes: AtomicU64,
+    /// The engine takes no more writes, and reads go on, until it is opened again.
+    failed: AtomicBool,
     name: String,
+}
+
+fn failed() -> TableError {
+    TableError::Unavailable("the storage engine failed and is to be opened again".to_owned())
 }
 
 impl Shared {
@@ -116,7 +123,7 @@ impl Shared {
     /// Refuses while the disk is nearly full: a full one would stop the engine.
     fn room(&self, engine: &Engine) -> Result<(), TableError> {
         let floor = self.free_space_floor_bytes.load(Ordering::Relaxed);
-        let needed = floor.saturating_add(engine.unflushed_bytes());
+        let needed = floor.saturating_add(engine.owed_bytes());
         match self.directory.free_bytes() {
             Ok(free) if free < needed => {
                 let what = format!("{free} bytes of disk space are left, {needed} are needed");
@@ -171,6 +178,7 @@ impl Store {
             cache: RowCache::new(options.cache_bytes),
             free_space_floor_bytes: AtomicU64::new(options.free_space_floor_bytes),
             engine: RwLock::new(Some(engine)),
+            failed: AtomicBool::new(false),
             keep: Mutex::new(keep),
             queue: Queue::default(),
             outbox: OnceLock::new(),
@@ -208,8 +216,13 @@ impl Store {
         self.shared.with_engine(|engine| Ok(StoreSnapshot::new(engine, now)))
     }
 
-    /// Whether a write would be taken now: the engine is open and the disk has room.
+    /// Whether a write would be taken now: somebody writes, the engine is open and well, and the
+    /// disk has room.
     pub fn writable(&self) -> Result<(), TableError> {
+        self.shared.queue.check(Instant::now())?;
+        if self.shared.failed.load(Ordering::Relaxed) {
+            return Err(failed());
+        }
         self.shared.with_engine(|engine| self.shared.room(engine))
     }
 
@@ -218,10 +231,6 @@ impl Store {
         self.shared.free_space_floor_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// Removes every expired item from the disk at once rather than bit by bit; returns how many.
-    pub async fn sweep(&self) -> Result<usize, TableError> {
-        let (answer, outcome) = oneshot::channel();
-        self.shared.queue.sweep(answer)?;
     /// Hands a commit to the committer; gives where its outcome will be.
     fn queued(
         &self,
@@ -234,6 +243,10 @@ impl Store {
         Ok(outcome)
     }
 
+    /// Removes every expired item from the disk at once rather than bit by bit; returns how many.
+    pub async fn sweep(&self) -> Result<usize, TableError> {
+        let (answer, outcome) = oneshot::channel();
+        self.shared.queue.sweep(answer)?;
         outcome.await.unwrap_or_else(|_| Err(queue::closed()))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kernel::sequence::Ticket;
 use kernel::table::{Scatter, TableError, Write};
@@ -18,6 +18,9 @@ pub(super) const CHUNK_ROWS_MAX: usize = 1000;
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What one write costs besides its key and body, about.
 const WRITE_OVERHEAD_BYTES: usize = 128;
+
+/// A committer that does not come for more work in this time is stuck: a batch takes milliseconds.
+const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// Where a job's outcome goes.
 pub(super) type Answer<T> = oneshot::Sender<Result<T, TableError>>;
@@ -46,6 +49,8 @@ struct Waiting {
     chunks: VecDeque<Job<Scatter>>,
     sweeps: Vec<Answer<usize>>,
     bytes: usize,
+    /// Since when the committer is at what it took last; none while it waits here.
+    busy_since: Option<Instant>,
     closed: bool,
 }
 
@@ -128,9 +133,25 @@ impl Queue {
         Ok(())
     }
 
+    /// Whether somebody takes what is put here, as far as can be known at `now`.
+    pub(super) fn check(&self, now: Instant) -> Result<(), TableError> {
+        let waiting = self.locked();
+        if waiting.closed {
+            return Err(closed());
+        }
+        match waiting.busy_since.map(|since| now.saturating_duration_since(since)) {
+            Some(busy) if busy > STUCK_AFTER => {
+                let what = format!("the committer has been at one batch for {busy:.0?}");
+                Err(TableError::Unavailable(what))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The next batch, an empty one after `wait` without work, none once closed and drained.
     pub(super) fn take(&self, wait: Duration) -> Option<Work> {
-        let waiting = self.locked();
+        let mut waiting = self.locked();
+        waiting.busy_since = None;
         let (mut waiting, _) = self
             .arrived
             .wait_timeout_while(waiting, wait, |waiting| waiting.is_empty() && !waiting.closed)
@@ -138,6 +159,7 @@ impl Queue {
         if waiting.is_empty() && waiting.closed {
             return None;
         }
+        waiting.busy_since = Some(Instant::now());
         let mut work = Work { sweeps: std::mem::take(&mut waiting.sweeps), ..Work::default() };
         let mut bytes = 0;
         while work.commits.len() < BATCH_JOBS_MAX && bytes < BATCH_BYTES_MAX {
@@ -186,4 +208,22 @@ fn scatter_bytes(write: &Scatter) -> usize {
         Scatter::Delete(_) => 0,
     };
     WRITE_OVERHEAD_BYTES + write.key().partition.len() + write.key().sort.len() + body_len
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_committer_that_does_not_come_back_is_noticed() {
+        let queue = Queue::default();
+        let later = || Instant::now() + STUCK_AFTER + Duration::from_secs(1);
+        assert_eq!(queue.check(later()), Ok(()), "it waits for work");
+        queue.sweep(oneshot::channel().0).unwrap();
+        assert!(queue.take(Duration::ZERO).is_some());
+        assert_eq!(queue.check(Instant::now()), Ok(()));
+        assert!(matches!(queue.check(later()), Err(TableError::Unavailable(_))));
+        queue.abandon();
+        assert_eq!(queue.check(Instant::now()), Err(closed()));
+    }
 }
