@@ -4,8 +4,8 @@
 //!
 //! Journals are the only files that the engine changes in place, so they are copied (sparse, and by
 //! reference where the file system can); all others are kept as second names of the same file. A
-//! copy is complete once it has its name; it is synced only when it is put back, so one that a killed start left
-//! is trusted only where the journals at work hold nothing that it does not hold.
+//! copy is complete once it has its name; it is synced only when it is put back, so one that a
+//! killed start left is trusted only where the journals at work hold nothing that it does not hold.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

@@ -12,8 +12,8 @@ const SEALED_MAX: usize = 3;
 /// Runs of fresh tables at which a commit waits; the full memtables become one each, and at 30 the
 /// engine waits.
 const RUNS_MAX: usize = 24;
-/// Bytes that one compaction writes, at most, about: the fresh tables and the level below them, or a
-/// table and those ten that it overlaps in the level below, of 64 MiB each.
+/// Bytes that one compaction writes, at most, about: the fresh tables and the level below them, or
+/// a table and those ten that it overlaps in the level below, of 64 MiB each.
 const COMPACTION_BYTES_MAX: u64 = 768 << 20;
 const PAUSE: Duration = Duration::from_millis(5);
 

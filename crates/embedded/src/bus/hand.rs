@@ -1,8 +1,8 @@
 //! Which messages are in hand, written before their handler runs: one small file a worker,
 //! overwritten in place and never synced. It outlives the process, which is all it is for: a
 //! message that ends the process at each receive is found here at the next start, is tried alone
-//! from then on, and comes to the dead letters like any other. A row in the engine would do the same
-//! at twice the writes, and a receive would wait for the sync of somebody else's publish.
+//! from then on, and comes to the dead letters like any other. A row in the engine would do that at
+//! twice the writes, and a receive would wait for the sync of somebody else's publish.
 
 use std::fs::File;
 use std::io::{Seek, Write};

@@ -6,9 +6,9 @@
 //! last receive allowed it is kept among the queue's dead letters, with the reason.
 //!
 //! After a restart everything not done is visible at once, whatever was hidden or in hand: waiting
-//! out a time-out whose holder is dead would only delay timelines. What was in hand when the process
-//! ended is handled one message at a time, and only a receive that ends the process while it is
-//! tried so counts: the message that ended it is found, and takes none of its neighbours along.
+//! out a time-out whose holder is dead would only delay timelines. What was in hand when the
+//! process ended is handled one message at a time, and only a receive that ends the process then
+//! counts: the message that ended it is found, and takes none of its neighbours along.
 //!
 //! Memory is bounded by [`Options`], whatever the backlog.
 
