@@ -59,12 +59,15 @@ fn keyspace(dir: &Path) -> io::Result<()> {
         // Its making was cut short; that a whole one is missing is noticed before.
         return Ok(());
     }
-    let mut reader = File::open(&current).map_err(|error| at(&current, error))?;
-    let mut list = || Ok((number(&mut reader)?, checksum(&mut reader, Kinds::Last)?));
-    let (version, expected) = list().map_err(|error| at(&current, error))?;
+    let mut reader = File::open(&current).map_err(|error| at(&current, &error))?;
+    let mut list = || {
+        let (version, sum) = (number(&mut reader)?, bytes(&mut reader)?);
+        Ok((version, checksum(byte(&mut reader)?, sum)?))
+    };
+    let (version, expected) = list().map_err(|error| at(&current, &error))?;
     let list = dir.join(format!("v{version}"));
     same(&list, expected)?;
-    for (table, expected) in tables(&list).map_err(|error| at(&list, error))? {
+    for (table, expected) in tables(&list).map_err(|error| at(&list, &error))? {
         same(&dir.join("tables").join(table.to_string()), expected)?;
     }
     Ok(())
@@ -83,7 +86,7 @@ fn tables(list: &Path) -> io::Result<Vec<(u64, u128)>> {
         for _run in 0..byte(&mut reader)? {
             for _table in 0..u32::from_le_bytes(bytes(&mut reader)?) {
                 let table = number(&mut reader)?;
-                found.push((table, checksum(&mut reader, Kinds::First)?));
+                found.push((table, checksum(byte(&mut reader)?, bytes(&mut reader)?)?));
                 let _seen_from = number(&mut reader)?;
             }
         }
@@ -106,31 +109,18 @@ fn same(path: &Path, expected: u128) -> io::Result<()> {
             reader.consume(length);
         }
     };
-    if hash().map_err(|error| at(path, error))? == expected {
+    if hash().map_err(|error| at(path, &error))? == expected {
         return Ok(());
     }
     let what = format!("{} does not match its checksum", path.display());
     Err(io::Error::new(io::ErrorKind::InvalidData, what))
 }
 
-fn at(path: &Path, error: io::Error) -> io::Error {
+fn at(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Where a checksum's kind stands.
-enum Kinds {
-    First,
-    Last,
-}
-
-fn checksum(reader: &mut impl Read, kinds: Kinds) -> io::Result<u128> {
-    let (kind, sum) = match kinds {
-        Kinds::First => (byte(reader)?, bytes(reader)?),
-        Kinds::Last => {
-            let sum = bytes(reader)?;
-            (byte(reader)?, sum)
-        }
-    };
+fn checksum(kind: u8, sum: [u8; 16]) -> io::Result<u128> {
     if kind != XXH3 {
         let what = format!("checksums of kind {kind} are not known");
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
