@@ -66,11 +66,11 @@ pub fn retries() -> RetryConfig {
         .with_initial_backoff(Duration::from_millis(50))
 }
 
-/// Credentials that AWS calls expired are fetched anew at once. The SDK's own cache holds them until
-/// the expiry that they were given with, however often AWS refuses them.
+/// Credentials that AWS calls expired are fetched anew at once. The SDK's own cache holds them
+/// until the expiry that they were given with, however often AWS refuses them.
 ///
-/// A client takes it both as its `identity_cache` and as a `retry_classifier`. It reads the service's
-/// answer, so it fits every service that speaks JSON.
+/// A client takes it both as its `identity_cache` and as a `retry_classifier`. It reads the
+/// service's answer, so it fits every service that speaks JSON.
 #[derive(Clone, Debug)]
 pub struct Renewal(Arc<RwLock<SharedIdentityCache>>);
 

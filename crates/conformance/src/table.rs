@@ -7,7 +7,9 @@ use std::any::Any;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write};
+use kernel::table::{
+    COMMIT_WRITES_MAX, Item, Items, Key, Query, Scatter, Table, TableError, Write,
+};
 
 use crate::TestClock;
 
@@ -32,6 +34,13 @@ pub struct Fixture {
     pub table: Arc<dyn Table>,
     /// Its clock.
     pub clock: Arc<TestClock>,
+    /// Writes in one commit that what lies below takes, where that is less than the seam's.
+    commit_writes_max: usize,
+    /// Rounds of a race, and reads that a reader makes in one.
+    rounds: usize,
+    reads: u64,
+    /// Runs of random operations.
+    runs: u32,
     // After the table, so that it is dropped after it.
     kept: Vec<Box<dyn Any + Send + Sync>>,
 }
@@ -39,13 +48,37 @@ pub struct Fixture {
 impl Fixture {
     /// A table on `clock`.
     pub fn new(table: Arc<dyn Table>, clock: Arc<TestClock>) -> Self {
-        Self { table, clock, kept: Vec::new() }
+        let (rounds, reads, runs) = (25, 300, 100);
+        Self {
+            table,
+            clock,
+            commit_writes_max: COMMIT_WRITES_MAX,
+            rounds,
+            reads,
+            runs,
+            kept: vec![],
+        }
     }
 
     /// Keeps what the table stands on, such as a temporary directory, for as long as the fixture.
     #[must_use]
     pub fn keeping(mut self, kept: impl Any + Send + Sync) -> Self {
         self.kept.push(Box::new(kept));
+        self
+    }
+
+    /// For a table that is reached over the network: races and random runs are shorter, since each
+    /// step is a round trip, and there are still enough of them to meet.
+    #[must_use]
+    pub fn at_a_distance(self) -> Self {
+        Self { rounds: 5, reads: 50, runs: 25, ..self }
+    }
+
+    /// For an emulator that takes fewer writes in one commit than what it stands in for. The cases
+    /// then fill commits only so far; refusals are still tried at the seam's own limit.
+    #[must_use]
+    pub fn committing_at_most(mut self, writes: usize) -> Self {
+        self.commit_writes_max = writes;
         self
     }
 

@@ -1,1 +1,137 @@
-//! The table on DynamoDB.
+//! The table on DynamoDB, one table a service.
+//!
+//! | attribute | type | holds |
+//! |---|---|---|
+//! | `pk` | S | the partition |
+//! | `sk` | S | the sort key behind a dot, since DynamoDB takes no empty key; the order stays |
+//! | `body` | B | the body; not there when empty |
+//! | `n` | N | the counter; not there when zero since the last put |
+//! | `v` | N | the version |
+//! | `expms` | N | the moment of expiry in milliseconds: reads and conditions go by it |
+//! | `exp` | N | the same in seconds, rounded up, for DynamoDB's own deletion, which lags by days |
+//!
+//! An item that has expired and is not deleted yet counts as absent: its version and counter start
+//! over. Where a write has no condition of its own, no one expression says that for both cases, so
+//! it is tried as if nothing had expired, under the condition that this is so, and only when that
+//! fails as a replacement of the expired item.
+//!
+//! A commit of one write is a plain conditional request, at half the price of a transaction; it is
+//! not repeated when its fate is unknown, since it might then happen twice. More writes are a
+//! transaction with a token, which makes its repetition harmless. When nobody can know whether a
+//! commit was made, it answers `Unavailable`, as the seam demands.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
+use kernel::Clock;
+use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write, check};
+
+use crate::config::Renewal;
+
+mod commit;
+mod create;
+mod fault;
+mod item;
+mod meter;
+mod plan;
+mod read;
+mod scatter;
+
+pub use create::create;
+pub use meter::{Meter, Usage};
+
+/// A client for DynamoDB where `sdk` says, or at `url`.
+pub fn client(sdk: &SdkConfig, url: Option<&str>) -> Client {
+    let renewal = Renewal::new();
+    let mut config = aws_sdk_dynamodb::config::Builder::from(sdk)
+        .identity_cache(renewal.clone())
+        .retry_classifier(renewal);
+    config
+        .set_endpoint_url(url.map(str::to_owned).or_else(|| sdk.endpoint_url().map(str::to_owned)));
+    Client::from_conf(config.build())
+}
+
+/// The name of a service's table in an environment.
+pub fn name(env: &str, service: &str) -> String {
+    format!("mini-sns-{env}-{service}-ddb")
+}
+
+/// A [`Table`] on one table of DynamoDB.
+#[derive(Clone)]
+pub struct DynamoTable {
+    client: Client,
+    name: String,
+    clock: Arc<dyn Clock>,
+    meter: Option<Arc<Meter>>,
+}
+
+impl DynamoTable {
+    /// The table `name`, whose items expire by `clock`.
+    pub fn new(client: Client, name: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
+        Self { client, name: name.into(), clock, meter: None }
+    }
+
+    /// The same table, with what it costs counted in `meter`.
+    #[must_use]
+    pub fn metered(self, meter: Arc<Meter>) -> Self {
+        Self { meter: Some(meter), ..self }
+    }
+
+    /// What to ask DynamoDB to tell of the cost.
+    fn capacity(&self) -> Option<ReturnConsumedCapacity> {
+        self.meter.as_ref().map(|_| ReturnConsumedCapacity::Total)
+    }
+
+    fn asked(&self, operation: &'static str) {
+        metrics::counter!(
+            "dynamodb_requests_total", "table" => self.name.clone(), "operation" => operation
+        )
+        .increment(1);
+        if let Some(meter) = &self.meter {
+            meter.asked(operation);
+        }
+    }
+
+    fn used<'a>(
+        &self,
+        operation: &'static str,
+        capacity: impl IntoIterator<Item = &'a ConsumedCapacity>,
+    ) {
+        let Some(meter) = &self.meter else { return };
+        let units = capacity.into_iter().filter_map(ConsumedCapacity::capacity_units).sum();
+        metrics::histogram!(
+            "dynamodb_capacity_units", "table" => self.name.clone(), "operation" => operation
+        )
+        .record(units);
+        meter.used(operation, units);
+    }
+}
+
+#[async_trait]
+impl Table for DynamoTable {
+    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, TableError> {
+        check::get(keys)?;
+        match keys {
+            [key] => Ok(vec![self.get_item(key).await?]),
+            keys => self.batch_get(keys).await,
+        }
+    }
+
+    async fn query(&self, query: Query) -> Result<Items, TableError> {
+        check::query(&query)?;
+        self.walk(&query).await
+    }
+
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), TableError> {
+        check::commit(&writes)?;
+        self.commit_all(&writes).await
+    }
+
+    async fn scatter(&self, writes: Vec<Scatter>) -> Result<(), TableError> {
+        check::scatter(&writes)?;
+        self.scatter_all(&writes).await
+    }
+}

@@ -182,7 +182,7 @@ pub fn agrees(make: &dyn Fn() -> Fixture) {
     let fixture = make();
     let oracle = Oracle::new(Arc::clone(&fixture.clock) as Arc<dyn Clock>);
     let runs = AtomicUsize::new(0);
-    let config = Config { cases: 100, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: fixture.runs, failure_persistence: None, ..Config::default() };
     let steps = prop::collection::vec(step(), 1..40);
     let outcome = TestRunner::new(config).run(&steps, |steps| {
         let run = runs.fetch_add(1, Ordering::Relaxed);

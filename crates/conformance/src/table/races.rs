@@ -9,7 +9,6 @@ use tokio::task::JoinSet;
 use super::{Fixture, key, put, scatter_put};
 
 const TASKS: usize = 16;
-const ROUNDS: usize = 25;
 
 /// Runs `work` in many tasks at once and gives what they return.
 async fn together<T, F>(f: &Fixture, work: impl Fn(Arc<dyn Table>, usize) -> F) -> Vec<T>
@@ -30,7 +29,7 @@ fn number(item: Option<&Item>) -> u64 {
 }
 
 pub async fn one_of_many_racing_puts_wins(f: &Fixture) {
-    for round in 0..ROUNDS {
+    for round in 0..f.rounds {
         let name = format!("name{round}");
         let outcomes = together(f, |table, n| {
             let write = put(&name, &n.to_string()).when(Condition::Absent);
@@ -49,9 +48,10 @@ pub async fn one_of_many_racing_puts_wins(f: &Fixture) {
 }
 
 pub async fn counters_lose_no_addition(f: &Fixture) {
+    let rounds = f.rounds;
     let outcomes = together(f, |table, n| async move {
         let mut added = 0;
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             let own = put(&format!("{n}-{round}"), "").when(Condition::Absent);
             let mut write = table.commit(vec![Write::add(key("counter"), 3), own.clone()]).await;
             while write == Err(TableError::Contended) {
@@ -65,14 +65,15 @@ pub async fn counters_lose_no_addition(f: &Fixture) {
     .await;
     let counter = f.present(key("counter")).await;
     assert_eq!(counter.count, outcomes.into_iter().sum::<i64>());
-    assert_eq!(counter.version, u64::try_from(TASKS * ROUNDS).expect("a small number"));
+    assert_eq!(counter.version, u64::try_from(TASKS * f.rounds).expect("a small number"));
 }
 
 pub async fn a_version_lets_one_writer_through(f: &Fixture) {
     f.commit([put("a", "0")]).await;
+    let rounds = f.rounds;
     together(f, |table, _| async move {
         let mut done = 0;
-        while done < ROUNDS {
+        while done < rounds {
             let item = get_one(&*table, key("a")).await.expect("readable").expect("present");
             let next = (number(Some(&item)) + 1).to_string();
             let write = put("a", &next).when(Condition::Version(item.version));
@@ -85,17 +86,18 @@ pub async fn a_version_lets_one_writer_through(f: &Fixture) {
     })
     .await;
     let item = f.present(key("a")).await;
-    assert_eq!(number(Some(&item)), u64::try_from(TASKS * ROUNDS).expect("a small number"));
+    assert_eq!(number(Some(&item)), u64::try_from(TASKS * f.rounds).expect("a small number"));
     assert_eq!(item.version, number(Some(&item)) + 1);
 }
 
 pub async fn racing_commits_are_whole(f: &Fixture) {
-    // Each commit takes a pair of rows from whoever has it. In the midst of it a walk may see one row
-    // of the next owner (a remote table reads without isolation), but once all have answered both
-    // rows tell the same owner and the same number of commits.
+    // Each commit takes a pair of rows from whoever has it. In the midst of it a walk may see one
+    // row of the next owner (a remote table reads without isolation), but once all have answered
+    // both rows tell the same owner and the same number of commits.
+    let rounds = f.rounds / 5;
     for _ in 0..5 {
         together(f, |table, n| async move {
-            for _ in 0..ROUNDS / 5 {
+            for _ in 0..rounds {
                 let owner = n.to_string();
                 let writes = vec![put("left", &owner), put("right", &owner)];
                 match table.commit(writes).await {
@@ -131,7 +133,7 @@ pub async fn a_reader_never_sees_an_item_go_back(f: &Fixture) {
         });
     }
     let mut n = 0;
-    while n < 300 || reads.load(Ordering::Acquire) < 300 {
+    while n < f.reads || reads.load(Ordering::Acquire) < f.reads {
         n += 1;
         f.commit([put("a", &n.to_string())]).await;
         tokio::task::yield_now().await;
@@ -160,7 +162,7 @@ pub async fn a_reader_sees_what_was_answered(f: &Fixture) {
         });
     }
     let mut n = 0;
-    while n < 300 || reads.load(Ordering::Acquire) < 300 {
+    while n < f.reads || reads.load(Ordering::Acquire) < f.reads {
         n += 1;
         if n % 3 == 0 {
             f.scatter([scatter_put("a", &n.to_string())]).await;
@@ -175,8 +177,9 @@ pub async fn a_reader_sees_what_was_answered(f: &Fixture) {
 }
 
 pub async fn commits_and_scatters_do_not_lose_each_other(f: &Fixture) {
+    let rounds = f.rounds;
     together(f, |table, n| async move {
-        for round in 0..ROUNDS {
+        for round in 0..rounds {
             if n % 2 == 0 {
                 let rows: Vec<Scatter> =
                     (0..20).map(|row| scatter_put(&format!("{n}-{round}-{row}"), "")).collect();
@@ -196,5 +199,5 @@ pub async fn commits_and_scatters_do_not_lose_each_other(f: &Fixture) {
         let Some(next) = page.next else { break };
         query = query.above(next);
     }
-    assert_eq!(seen, TASKS / 2 * ROUNDS * 21);
+    assert_eq!(seen, TASKS / 2 * f.rounds * 21);
 }
