@@ -78,11 +78,12 @@ async fn who_walks_to_the_newest_misses_nothing() {
     let world = World::with(World::unlimited());
     let reader = world.user();
     world.written(reader, "first").await;
+    // Before there are more than a page holds: from here the walk leads to newer ones only.
+    let mut page = world.get(reader, "/posts").await;
     let done = Arc::new(AtomicBool::new(false));
     let walker = tokio::spawn({
         let (world, done) = (Arc::clone(&world), Arc::clone(&done));
         async move {
-            let mut page = world.get(reader, "/posts").await;
             let mut seen = page.ids();
             loop {
                 let last_round = done.load(Ordering::SeqCst);

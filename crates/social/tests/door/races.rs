@@ -117,11 +117,12 @@ async fn who_walks_to_the_newest_misses_nothing() {
     let world = World::new();
     let (reader, post) = (world.user(), world.post());
     world.like(reader, post, true).await;
+    // Before there are more than a page holds: from here the walk leads to newer ones only.
+    let mut page = world.get(reader, &format!("/posts/{post}/likes")).await;
     let done = Arc::new(AtomicBool::new(false));
     let walker = tokio::spawn({
         let (world, done) = (Arc::clone(&world), Arc::clone(&done));
         async move {
-            let mut page = world.get(reader, &format!("/posts/{post}/likes")).await;
             let mut seen = page.people();
             loop {
                 let last_round = done.load(Ordering::SeqCst);
