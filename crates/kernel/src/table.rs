@@ -30,8 +30,8 @@ pub const QUERY_ITEMS_MAX: usize = 1000;
 pub const SCATTER_WRITES_MAX: usize = 10_000;
 /// Bytes of a partition name, at most.
 pub const PARTITION_BYTES_MAX: usize = 1024;
-/// Bytes of a sort key, at most: one less than DynamoDB's, which takes no empty one, so that each is
-/// stored behind a mark.
+/// Bytes of a sort key, at most: one less than DynamoDB's, which takes no empty one, so that each
+/// is stored behind a mark.
 pub const SORT_BYTES_MAX: usize = 1023;
 
 /// Where an item lives. Partitions are not empty and hold no NUL; sort keys compare by bytes.
@@ -327,8 +327,8 @@ pub trait Table: Send + Sync {
     /// part.
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, TableError>;
 
-    /// A walk through a partition; sees every commit answered before. Of a commit that is being made
-    /// at the same moment it may see a part.
+    /// A walk through a partition; sees every commit answered before. Of a commit that is being
+    /// made at the same moment it may see a part.
     async fn query(&self, query: Query) -> Result<Items, TableError>;
 
     /// 1 to [`COMMIT_WRITES_MAX`] writes on distinct keys, all or none, durable when answered.
