@@ -8,6 +8,7 @@ use std::time::Duration;
 use kernel::Problem;
 use kernel::outbox::Relay;
 use kernel::table::Scatter;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::table::{OutboxStream, Told};
@@ -18,12 +19,16 @@ const DONE_MAX: usize = 2000;
 /// How long rows of published events may stay. Each removal is a batch that the table syncs, so
 /// removing many at once leaves the disk to those who write.
 const DONE_WAIT: Duration = Duration::from_millis(100);
+/// How often events are published, at most. Each round is a batch that the bus syncs, and sets off
+/// another in the timeline's table: where posts come fast, a few larger ones leave the disk and the
+/// processors to those who write.
+const ROUND: Duration = Duration::from_millis(4);
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Relays until `cancel` or until the table closes.
 pub async fn run(relay: Relay, stream: OutboxStream, cancel: CancellationToken) {
-    let mut work = Work { relay, stream, done: Vec::new(), sweep_due: true };
+    let mut work = Work { relay, stream, done: Vec::new(), sweep_due: true, round: Instant::now() };
     let mut pause = PAUSE_FIRST;
     loop {
         let outcome = tokio::select! {
@@ -60,6 +65,8 @@ struct Work {
     /// Rows of published events, to be removed.
     done: Vec<Scatter>,
     sweep_due: bool,
+    /// When the next round of publishing may begin.
+    round: Instant,
 }
 
 impl Work {
@@ -77,15 +84,22 @@ impl Work {
         if self.done.len() >= DONE_MAX {
             self.relay.forget(std::mem::take(&mut self.done)).await?;
         }
+        let gathered = async {
+            sleep_until(self.round).await;
+            self.stream.next(EVENTS_MAX).await
+        };
         let told = tokio::select! {
-            told = self.stream.next(EVENTS_MAX) => told,
+            told = gathered => told,
             () = tokio::time::sleep(DONE_WAIT), if !self.done.is_empty() => {
                 self.relay.forget(std::mem::take(&mut self.done)).await?;
                 return Ok(Next::GoOn);
             }
         };
         match told {
-            Told::Events(events) => self.relay.publish(&events, &mut self.done).await?,
+            Told::Events(events) => {
+                self.round = Instant::now() + ROUND;
+                self.relay.publish(&events, &mut self.done).await?;
+            }
             Told::Missed => self.sweep_due = true,
             Told::Closed => return Ok(Next::Closed),
         }

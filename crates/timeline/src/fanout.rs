@@ -146,6 +146,8 @@ impl Timeline {
         let big = first && followers > self.config.big_followers;
         let (mut users, next) = if big {
             (store::all_followers(table, author_id).await?, None)
+        } else if first && followers == 0 {
+            (Vec::new(), None)
         } else {
             store::followers(table, author_id, job.after, self.config.fanout_page).await?
         };

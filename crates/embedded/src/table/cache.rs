@@ -105,13 +105,12 @@ impl RowCache {
         }
     }
 
-    /// A batch is about to change `key`. What readers seldom ask for takes no place for it.
-    pub(super) fn begin(&self, key: &Key, keep: bool) {
-        if keep || self.cache.contains_key(key) {
-            self.insert(key.clone(), Entry::Changing);
-        } else {
-            self.cache.remove(key);
-        }
+    /// A batch is about to change `key`. Says whether it is cached, for only what somebody has
+    /// read is kept up to date: most rows are written once and read in queries.
+    pub(super) fn begin(&self, key: &Key) -> bool {
+        let cached = self.cache.contains_key(key);
+        self.insert(key.clone(), Entry::Changing);
+        cached
     }
 
     /// Takes over what a batch left at `key`.
@@ -186,15 +185,16 @@ mod tests {
         let cache = RowCache::new(64 * 1024);
         let key = Key::new("p", "s");
         cache.put(key.clone(), row(b"old"));
-        for keep in [true, false] {
-            cache.begin(&key, keep);
-            assert_eq!(cache.get(&key), None);
-            assert_eq!(cache.peek(&key), None);
-            assert!(matches!(cache.look_up(&key), Lookup::LoadOnly));
-            cache.put(key.clone(), row(b"new"));
-            assert_eq!(cache.get(&key), Some(row(b"new")));
-        }
-        cache.begin(&Key::new("p", "other"), false);
-        assert!(matches!(cache.look_up(&Key::new("p", "other")), Lookup::Load(_)));
+        assert!(cache.begin(&key));
+        assert_eq!(cache.get(&key), None);
+        assert_eq!(cache.peek(&key), None);
+        assert!(matches!(cache.look_up(&key), Lookup::LoadOnly));
+        cache.put(key.clone(), row(b"new"));
+        assert_eq!(cache.get(&key), Some(row(b"new")));
+        let other = Key::new("p", "other");
+        assert!(!cache.begin(&other));
+        assert!(matches!(cache.look_up(&other), Lookup::LoadOnly));
+        cache.forget(&other);
+        assert!(matches!(cache.look_up(&other), Lookup::Load(_)));
     }
 }

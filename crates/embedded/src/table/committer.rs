@@ -94,14 +94,14 @@ impl Committer {
         let mut stage = Stage::new(&shared, &engine);
         let commits: Vec<_> = work.commits.into_iter().map(|job| stage.commit(job)).collect();
         let chunks: Vec<_> = work.chunks.into_iter().map(|job| stage.scatter(job)).collect();
-        let Stage { changes, events, to_cache, .. } = stage;
+        let Stage { changes, events, .. } = stage;
         let rows = changes.len();
-        changes.keys().for_each(|key| shared.cache.begin(key, to_cache.contains(key)));
+        let cached: Vec<bool> = changes.keys().map(|key| shared.cache.begin(key)).collect();
         let written = self.write(&engine, &changes);
         drop(engine);
         if written.is_ok() {
-            for (key, row) in changes {
-                if to_cache.contains(&key) {
+            for ((key, row), cached) in changes.into_iter().zip(cached) {
+                if cached {
                     shared.cache.put(key, row);
                 } else {
                     shared.cache.forget(&key);
@@ -278,8 +278,6 @@ struct Stage<'a> {
     /// What each key holds after the jobs so far; one entry a key, for within a batch the engine
     /// does not tell two writes of the same key apart.
     changes: Changes,
-    /// The keys that readers are likely to ask for.
-    to_cache: std::collections::HashSet<Key, DefaultHashBuilder>,
     /// The bodies of outbox rows, in the jobs' order.
     events: Vec<Bytes>,
 }
@@ -287,8 +285,7 @@ struct Stage<'a> {
 impl<'a> Stage<'a> {
     fn new(shared: &'a Shared, engine: &'a Engine) -> Self {
         let now = shared.clock.now();
-        let (changes, to_cache) = Default::default();
-        Self { shared, engine, now, changes, to_cache, events: Vec::new() }
+        Self { shared, engine, now, changes: Changes::default(), events: Vec::new() }
     }
 
     /// The live row at `key`, with what this batch did to it.
@@ -312,6 +309,8 @@ impl<'a> Stage<'a> {
         for (index, write) in writes.iter().enumerate() {
             let row = match (write, write.condition()) {
                 (Write::Delete { .. } | Write::Check { .. }, Condition::Always) => None,
+                // An event's row is written once, under an id of its own.
+                (Write::Put { key, .. }, Condition::Always) if outbox::is_row(key) => None,
                 _ => self.before(write.key())?,
             };
             if !holds(write.condition(), row.as_ref()) {
@@ -340,13 +339,9 @@ impl<'a> Stage<'a> {
             }
             Write::Check { .. } => return,
         };
-        if !outbox::is_row(&key) {
-            self.to_cache.insert(key.clone());
-        }
         self.changes.insert(key, row);
     }
 
-    /// Scattered rows are many and mostly read by query, so they do not enter the cache.
     fn scatter(&mut self, job: Job<Scatter>) -> Decided {
         let Job { writes, answer, ticket, .. } = job;
         for write in writes {
@@ -359,7 +354,6 @@ impl<'a> Stage<'a> {
                 }
                 Scatter::Delete(key) => (key, None),
             };
-            self.to_cache.remove(&key);
             self.changes.insert(key, row);
         }
         Decided { answer, ticket, outcome: Ok(()) }

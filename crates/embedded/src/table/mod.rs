@@ -68,7 +68,7 @@ impl Default for Options {
             memtable_bytes: 16 * MIB,
             journal_bytes_max: 128 * MIB,
             free_space_floor_bytes: 16 * MIB,
-            engine_threads: 2,
+            engine_threads: 3,
         }
     }
 }
