@@ -1,6 +1,8 @@
 //! `cargo xtask testbed` as it is used: each test has a bed of its own, in a target directory of
 //! its own, beside whatever bed is up.
 
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use embedded::feed::FeedLimits;
 use embedded::sockets::HubLimits;
 use embedded::{bus, identity, table};
+use kernel::Limits;
 use kernel::bus::QueuePolicy;
 use kernel::limiter::Rate;
 use kernel::sockets::MailboxLimits;
@@ -66,8 +67,21 @@ impl Settings {
         }
     }
 
+    fn limits(&self) -> Limits {
+        Limits {
+            page_default: self.page_limit_default.get(),
+            page_max: self.page_limit_max.get(),
+            ids_max: self.ids_max.get(),
+        }
+    }
+
+    pub(crate) fn social(&self) -> social::Config {
+        social::Config { limits: self.limits(), ..social::Config::default() }
+    }
+
     pub(crate) fn users(&self) -> users::Config {
         users::Config {
+            limits: self.limits(),
             handle_characters_min: self.handle_characters_min.get(),
             handle_characters_max: self.handle_characters_max.get(),
             password_characters_min: self.password_characters_min.get(),
@@ -80,6 +94,7 @@ impl Settings {
 
     pub(crate) fn posts(&self) -> posts::Config {
         posts::Config {
+            limits: self.limits(),
             text_characters_max: self.post_characters_max.get(),
             idempotency_key_characters_max: self.idempotency_key_characters_max.get(),
             posts_per_minute: count(self.posts_per_minute),
@@ -90,6 +105,7 @@ impl Settings {
 
     pub(crate) fn timeline(&self) -> timeline::Config {
         timeline::Config {
+            limits: self.limits(),
             big_followers: i64::try_from(self.fanout_followers_max.get()).unwrap_or(i64::MAX),
             // Some more than a resume brings: rows are cut by id, and a gap is of arrivals.
             feed_rows_max: self.feed_entries_max.get() + 32,

@@ -141,6 +141,13 @@ settings! {
         /// Characters of a bio, as people count them, at most
         bio_characters_max: NonZeroUsize = "300",
 
+        /// Entries on a page where `limit` is left out
+        page_limit_default: NonZeroUsize = "20",
+        /// Entries on a page, at most
+        page_limit_max: NonZeroUsize = "100",
+        /// Ids in one list (`?ids=`), at most
+        ids_max: NonZeroUsize = "100",
+
         /// Posts of one user in a minute
         posts_per_minute: NonZeroU32 = "10",
         /// Characters of a post, as people count them, at most
@@ -235,6 +242,10 @@ impl Settings {
             ("handle_characters_min", self.handle_characters_min, 1..=made_up),
             ("handle_characters_max", self.handle_characters_max, made_up..=100),
             ("display_name_characters_max", self.display_name_characters_max, 1..=200),
+            // One read of a table gives 100 items, on either backend.
+            ("page_limit_default", self.page_limit_default, 1..=self.page_limit_max.get()),
+            ("page_limit_max", self.page_limit_max, 1..=100),
+            ("ids_max", self.ids_max, 1..=100),
             ("bio_characters_max", self.bio_characters_max, 1..=1000.min(in_body)),
             ("post_characters_max", self.post_characters_max, 1..=in_body),
             // It ends a sort key, which has 1,023 bytes at most.

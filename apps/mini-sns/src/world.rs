@@ -123,7 +123,7 @@ impl World {
             Arc::clone(&clock),
             Arc::clone(&ids),
             Arc::clone(&peers) as _,
-            social::Config::default(),
+            settings.social(),
         );
         let parts = timeline::Parts {
             table: Arc::clone(&stores.timeline) as _,

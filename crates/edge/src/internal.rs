@@ -20,12 +20,12 @@ use http::Version;
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, HeaderValue};
 use http::request::Parts;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use kernel::ids::LIST_MAX;
 use kernel::internal::{
     Claims, EDGES_MAX, Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, LIKED, Liked, Newest, POSTS,
     POSTS_EXIST, POSTS_NEWEST, PROFILES, SECRET_MIN_BYTES, Service, TOKEN_SECS, TOKEN_USE,
 };
 use kernel::peers::{Followers, Peers};
+use kernel::table::GET_KEYS_MAX;
 use kernel::{Clock, Code, Post, PostId, Problem, Profile, UserId};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -245,7 +245,7 @@ async fn profiles(
     State(peers): State<Reads>,
     Json(ask): Json<Ids<UserId>>,
 ) -> Result<Answer<Vec<Option<Profile>>>, Problem> {
-    at_most(LIST_MAX, "ids", ask.ids.len())?;
+    at_most(GET_KEYS_MAX, "ids", ask.ids.len())?;
     peers.profiles(&ask.ids).await.map(Answer)
 }
 
@@ -253,7 +253,7 @@ async fn posts(
     State(peers): State<Reads>,
     Json(ask): Json<Ids<PostId>>,
 ) -> Result<Answer<Vec<Option<Post>>>, Problem> {
-    at_most(LIST_MAX, "ids", ask.ids.len())?;
+    at_most(GET_KEYS_MAX, "ids", ask.ids.len())?;
     peers.posts(&ask.ids).await.map(Answer)
 }
 
@@ -261,7 +261,7 @@ async fn posts_exist(
     State(peers): State<Reads>,
     Json(ask): Json<Ids<PostId>>,
 ) -> Result<Answer<Vec<bool>>, Problem> {
-    at_most(LIST_MAX, "ids", ask.ids.len())?;
+    at_most(GET_KEYS_MAX, "ids", ask.ids.len())?;
     peers.posts_exist(&ask.ids).await.map(Answer)
 }
 
@@ -269,7 +269,7 @@ async fn newest_posts(
     State(peers): State<Reads>,
     Json(ask): Json<Newest>,
 ) -> Result<Answer<Vec<Post>>, Problem> {
-    at_most(LIST_MAX, "limit", ask.limit)?;
+    at_most(GET_KEYS_MAX, "limit", ask.limit)?;
     peers.newest_posts(ask.author, ask.before, ask.limit).await.map(Answer)
 }
 
@@ -277,7 +277,7 @@ async fn like_counts(
     State(peers): State<Reads>,
     Json(ask): Json<Ids<PostId>>,
 ) -> Result<Answer<Vec<u64>>, Problem> {
-    at_most(LIST_MAX, "ids", ask.ids.len())?;
+    at_most(GET_KEYS_MAX, "ids", ask.ids.len())?;
     peers.like_counts(&ask.ids).await.map(Answer)
 }
 
@@ -285,7 +285,7 @@ async fn liked(
     State(peers): State<Reads>,
     Json(ask): Json<Liked>,
 ) -> Result<Answer<Vec<bool>>, Problem> {
-    at_most(LIST_MAX, "posts", ask.posts.len())?;
+    at_most(GET_KEYS_MAX, "posts", ask.posts.len())?;
     peers.liked(ask.viewer, &ask.posts).await.map(Answer)
 }
 

@@ -111,9 +111,11 @@ impl<'a, T> Fill<'a, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Limits;
 
     fn walk(rows: &[u32], cursor: Option<&str>, limit: &str) -> Page<u32> {
-        let mut fill = Fill::new("l", Limit::parse(Some(limit)).unwrap(), cursor).unwrap();
+        let limit = Limits::default().page(Some(limit)).unwrap();
+        let mut fill = Fill::new("l", limit, cursor).unwrap();
         while fill.wanted() > 0 {
             let query = fill.query("p", None).unwrap();
             let within = |row: &&u32| {

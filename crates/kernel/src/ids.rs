@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use crate::Problem;
 use crate::clock::{Clock, Time};
 
 macro_rules! ulid_id {
@@ -93,25 +92,6 @@ ulid_id! {
 #[error("not an id: 26 characters of Crockford's Base32 are expected")]
 pub struct InvalidId;
 
-/// Ids in one list parameter, at most.
-pub const LIST_MAX: usize = 100;
-
-/// The ids in a comma-separated parameter named `field`, in their order, each once. A text that is
-/// not an id is left out, just as an unknown id is; more than [`LIST_MAX`] texts are 422.
-pub fn parse_list<T: FromStr + PartialEq>(field: &str, text: &str) -> Result<Vec<T>, Problem> {
-    let mut ids = Vec::new();
-    for (index, part) in text.split(',').enumerate() {
-        if index == LIST_MAX {
-            return Err(Problem::invalid(field, format!("{LIST_MAX} ids at most.")));
-        }
-        match part.trim().parse() {
-            Ok(id) if !ids.contains(&id) => ids.push(id),
-            _ => {}
-        }
-    }
-    Ok(ids)
-}
-
 /// Where identifiers and secrets come from.
 pub trait Ids: Send + Sync {
     /// A new ULID, larger than every one given before by this source.
@@ -185,6 +165,7 @@ fn random<const N: usize>() -> [u8; N] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Limits;
 
     struct StoppedClock;
     impl Clock for StoppedClock {
@@ -203,10 +184,10 @@ mod tests {
     #[test]
     fn a_list_keeps_its_order_and_leaves_out_what_is_no_id() {
         let (a, b) = ("01ARZ3NDEKTSV4RRFFQ69G5FAV", "01ARZ3NDEKTSV4RRFFQ69G5FAA");
-        let ids: Vec<UserId> = parse_list("ids", &format!("{a},x,{b},,{a}")).unwrap();
+        let ids: Vec<UserId> = Limits::default().ids("ids", &format!("{a},x,{b},,{a}")).unwrap();
         assert_eq!(ids, [a.parse().unwrap(), b.parse().unwrap()]);
-        assert!(parse_list::<UserId>("ids", &[a; 100].join(",")).is_ok());
-        let refused = parse_list::<UserId>("ids", &[a; 101].join(",")).unwrap_err();
+        assert!(Limits::default().ids::<UserId>("ids", &[a; 100].join(",")).is_ok());
+        let refused = Limits::default().ids::<UserId>("ids", &[a; 101].join(",")).unwrap_err();
         assert_eq!(refused.code.status(), 422);
     }
 

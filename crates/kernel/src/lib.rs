@@ -30,7 +30,7 @@ pub use clock::{Clock, Time};
 pub use event::{Event, EventData, EventKind};
 pub use fold::fold;
 pub use ids::{Ids, PostId, UserId};
-pub use page::{Cursor, Limit, Page};
+pub use page::{Cursor, Limit, Limits, Page};
 pub use principal::Principal;
 pub use problem::{Code, FieldError, Problem};
 pub use words::{Post, Profile};

@@ -1,5 +1,7 @@
 //! Pages of lists: how many entries, from where, and the opaque cursors between them.
 
+use std::str::FromStr;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -12,17 +14,8 @@ use crate::{Code, Problem};
 pub struct Limit(usize);
 
 impl Limit {
-    /// The largest page.
+    /// The largest page that there can be: what one read of a table gives on every backend.
     pub const MAX: usize = 100;
-
-    /// Reads a `limit` parameter; 20 where it is left out, 422 outside 1 to 100.
-    pub fn parse(text: Option<&str>) -> Result<Self, Problem> {
-        let Some(text) = text else { return Ok(Self::default()) };
-        match text.parse() {
-            Ok(limit @ 1..=Self::MAX) => Ok(Self(limit)),
-            _ => Err(Problem::invalid("limit", "A whole number from 1 to 100.")),
-        }
-    }
 
     /// The number of entries.
     pub const fn get(self) -> usize {
@@ -30,9 +23,47 @@ impl Limit {
     }
 }
 
-impl Default for Limit {
+/// How much a client may ask for at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Entries on a page where `limit` is left out.
+    pub page_default: usize,
+    /// Entries on a page, at most; no more than [`Limit::MAX`].
+    pub page_max: usize,
+    /// Ids in one list parameter, at most; no more than [`crate::table::GET_KEYS_MAX`].
+    pub ids_max: usize,
+}
+
+impl Default for Limits {
     fn default() -> Self {
-        Self(20)
+        Self { page_default: 20, page_max: Limit::MAX, ids_max: 100 }
+    }
+}
+
+impl Limits {
+    /// Reads a `limit` parameter; 422 outside 1 to the largest page.
+    pub fn page(&self, text: Option<&str>) -> Result<Limit, Problem> {
+        let max = self.page_max.clamp(1, Limit::MAX);
+        let limit = text.map_or(Ok(self.page_default.clamp(1, max)), str::parse);
+        let limit = limit.ok().filter(|limit| (1..=max).contains(limit));
+        let rule = || Problem::invalid("limit", format!("A whole number from 1 to {max}."));
+        limit.map(Limit).ok_or_else(rule)
+    }
+
+    /// The ids in a comma-separated parameter named `field`, in their order, each once. A text that
+    /// is not an id is left out, just as an unknown id is; too many texts are 422.
+    pub fn ids<T: FromStr + PartialEq>(&self, field: &str, text: &str) -> Result<Vec<T>, Problem> {
+        let mut ids = Vec::new();
+        for (index, part) in text.split(',').enumerate() {
+            if index == self.ids_max {
+                return Err(Problem::invalid(field, format!("{} ids at most.", self.ids_max)));
+            }
+            match part.trim().parse() {
+                Ok(id) if !ids.contains(&id) => ids.push(id),
+                _ => {}
+            }
+        }
+        Ok(ids)
     }
 }
 
@@ -141,11 +172,22 @@ mod tests {
 
     #[test]
     fn limits_are_whole_numbers_from_1_to_100() {
-        assert_eq!(Limit::parse(None).unwrap().get(), 20);
-        assert_eq!(Limit::parse(Some("100")).unwrap().get(), 100);
+        let limits = Limits::default();
+        assert_eq!(limits.page(None).unwrap().get(), 20);
+        assert_eq!(limits.page(Some("100")).unwrap().get(), 100);
         for bad in ["0", "101", "-1", "1.5", "", "x", "99999999999999999999"] {
-            assert_eq!(Limit::parse(Some(bad)).unwrap_err().code.status(), 422, "{bad}");
+            assert_eq!(limits.page(Some(bad)).unwrap_err().code.status(), 422, "{bad}");
         }
+    }
+
+    #[test]
+    fn limits_are_as_they_are_set() {
+        let limits = Limits { page_default: 5, page_max: 10, ids_max: 2 };
+        assert_eq!(limits.page(None).unwrap().get(), 5);
+        assert_eq!(limits.page(Some("10")).unwrap().get(), 10);
+        assert_eq!(limits.page(Some("11")).unwrap_err().code.status(), 422);
+        assert!(limits.ids::<u8>("ids", "1,2").is_ok());
+        assert!(limits.ids::<u8>("ids", "1,2,3").is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use edge::{Caller, Json, Path, Query};
 use http::header::{CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, HeaderValue, StatusCode};
-use kernel::{Limit, Page, Post, PostId, Problem, ids};
+use kernel::{Page, Post, PostId, Problem};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -111,12 +111,12 @@ async fn find(
     _caller: Caller,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
-    let limit = Limit::parse(wanted.limit.as_deref())?;
+    let limit = posts.config.limits.page(wanted.limit.as_deref())?;
     if let Some(text) = &wanted.ids {
         if wanted.author_id.is_some() || wanted.cursor.is_some() {
             return Err(Problem::invalid("ids", "Goes with neither `authorId` nor `cursor`."));
         }
-        let items = store::items(&*posts.table, &ids::parse_list("ids", text)?).await?;
+        let items = store::items(&*posts.table, &posts.config.limits.ids("ids", text)?).await?;
         let items = items.into_iter().flatten().map(|item| item.body).collect();
         let page = Page { items, next_cursor: None, prev_cursor: None };
         return Ok(json(page_json(&page)).into_response());

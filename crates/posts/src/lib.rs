@@ -36,7 +36,7 @@ use std::sync::atomic::AtomicU64;
 use kernel::bus::{Bus, Subscription};
 use kernel::sequence::Sequence;
 use kernel::table::Table;
-use kernel::{Clock, Ids, Post, PostId, Problem, UserId};
+use kernel::{Clock, Ids, Limits, Post, PostId, Problem, UserId};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -48,6 +48,8 @@ pub use react::QUEUES;
 /// The limits of the post service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
+    /// How much a client may ask for at once.
+    pub limits: Limits,
     /// Posts that one user may write in any minute.
     pub posts_per_minute: usize,
     /// Length of a post in user-perceived characters, at most.
@@ -69,6 +71,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            limits: Limits::default(),
             posts_per_minute: 10,
             text_characters_max: 500,
             idempotency_key_characters_max: 255,

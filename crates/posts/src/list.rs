@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use kernel::fill::Fill;
 use kernel::table::{Item, Query, Table, TableError};
-use kernel::{Code, Limit, Page, Post, PostId, Problem, UserId};
+use kernel::{Code, Limit, Limits, Page, Post, PostId, Problem, UserId};
 
 use crate::{Posts, model, store};
 
@@ -65,7 +65,7 @@ pub(crate) async fn newest(
     before: Option<PostId>,
     limit: usize,
 ) -> Result<Vec<Post>, Problem> {
-    let limit = Limit::parse(Some(&limit.to_string()))?;
+    let limit = Limits::default().page(Some(&limit.to_string()))?;
     let shelf = Shelf::Author(author);
     let name = shelf.name();
     let before = before.map(|post| kernel::Cursor::older(post.text()).render(&name));

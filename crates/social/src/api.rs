@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use edge::{Caller, Path, Query};
-use kernel::{Limit, Page, Problem, Profile, Time, UserId};
+use kernel::{Page, Problem, Profile, Time, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -215,7 +215,7 @@ async fn page(
     (name, partition): (String, String),
     place: Place,
 ) -> Result<Json<Page<FollowEntry>>, Problem> {
-    let limit = Limit::parse(place.limit.as_deref())?;
+    let limit = social.config.limits.page(place.limit.as_deref())?;
     let people = pages::people(social, &name, &partition, limit, place.cursor.as_deref());
     let ((), page) = tokio::try_join!(known(social, user), people)?;
     Ok(Json(page.map(|(user, followed_at)| FollowEntry { user, followed_at })))

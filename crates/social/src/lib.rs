@@ -50,7 +50,7 @@ use kernel::bus::{Bus, Subscription};
 use kernel::peers::{Followers, Peers};
 use kernel::sequence::Sequence;
 use kernel::table::Table;
-use kernel::{Clock, Event, EventData, Ids, PostId, Problem, UserId};
+use kernel::{Clock, Event, EventData, Ids, Limits, PostId, Problem, UserId};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -62,6 +62,8 @@ pub use react::QUEUES;
 /// The limits of the social service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
+    /// How much a client may ask for at once.
+    pub limits: Limits,
     /// Commits (of 16 to 32 edges) that one delivery of a deletion makes before it queues the
     /// rest anew, so that it ends within the visibility time-out.
     pub commits_per_delivery: usize,
@@ -71,7 +73,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { commits_per_delivery: 50, viewers_bytes_max: 8 << 20 }
+        Self { limits: Limits::default(), commits_per_delivery: 50, viewers_bytes_max: 8 << 20 }
     }
 }
 

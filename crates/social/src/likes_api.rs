@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use edge::{Caller, Path, Query};
-use kernel::{Limit, Page, PostId, Problem, Profile, Time, ids};
+use kernel::{Page, PostId, Problem, Profile, Time};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -162,7 +162,7 @@ async fn likers(
     Path(post): Path<PostId>,
     Query(place): Query<Place>,
 ) -> Result<Json<Likers>, Problem> {
-    let limit = Limit::parse(place.limit.as_deref())?;
+    let limit = social.config.limits.page(place.limit.as_deref())?;
     let (name, partition) = (format!("likes of {post}"), likes::by_time(post));
     let (posts, cursor) = ([post], place.cursor.as_deref());
     let ((), page, like_count, liked) = tokio::try_join!(
@@ -195,7 +195,7 @@ async fn states(
     Caller(caller): Caller,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<LikesOfPosts>, Problem> {
-    let posts: Vec<PostId> = ids::parse_list("postIds", &wanted.post_ids)?;
+    let posts: Vec<PostId> = social.config.limits.ids("postIds", &wanted.post_ids)?;
     if posts.is_empty() {
         return Ok(Json(LikesOfPosts { items: Vec::new() }));
     }

@@ -7,7 +7,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use edge::{Caller, Query};
-use kernel::{Code, Limit, Page, Post, Problem, Profile};
+use kernel::{Code, Page, Post, Problem, Profile};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -63,7 +63,7 @@ pub(crate) async fn timeline(
     Caller(caller): Caller,
     Query(params): Query<PageParams>,
 ) -> Result<Response, Problem> {
-    let limit = Limit::parse(params.limit.as_deref())?;
+    let limit = timeline.config.limits.page(params.limit.as_deref())?;
     let answer = timeline.page(caller.user_id, limit, params.cursor.as_deref()).await?;
     let cache = HeaderValue::from_static(if answer.hit { "hit" } else { "miss" });
     Ok(([(CONTENT_TYPE, JSON), (X_CACHE, cache)], answer.body).into_response())

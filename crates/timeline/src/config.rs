@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use kernel::Limits;
+
 /// The timeline's limits, lifetimes and intervals; the defaults are the contract's.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config {
+    /// How much a client may ask for at once.
+    pub limits: Limits,
     /// Followers whose feeds are written in one step of a fan-out.
     pub fanout_page: usize,
     /// Posts taken together in one turn of a fan-out.
@@ -55,6 +59,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            limits: Limits::default(),
             fanout_page: 500,
             fanout_posts: 50,
             big_followers: 2000,

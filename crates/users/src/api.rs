@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use edge::{Caller, Json, Path, Query};
 use http::StatusCode;
-use kernel::{Limit, Page, Problem, Profile, UserId, ids};
+use kernel::{Page, Problem, Profile, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -193,7 +193,7 @@ async fn list(
     Query(wanted): Query<Wanted>,
 ) -> Result<axum::Json<Profiles>, Problem> {
     let missing = || Problem::invalid("ids", "This parameter is required.");
-    let wanted: Vec<UserId> = ids::parse_list("ids", &wanted.ids.ok_or_else(missing)?)?;
+    let wanted: Vec<UserId> = users.config.limits.ids("ids", &wanted.ids.ok_or_else(missing)?)?;
     let items = users.profiles(&wanted).await?.into_iter().flatten().collect();
     Ok(axum::Json(Profiles { items }))
 }
@@ -224,7 +224,7 @@ async fn search(
     Query(sought): Query<Sought>,
 ) -> Result<axum::Json<Page<Profile>>, Problem> {
     let search = Search::parse(sought.q.as_deref())?;
-    let limit = Limit::parse(sought.limit.as_deref())?;
+    let limit = users.config.limits.page(sought.limit.as_deref())?;
     Ok(axum::Json(search.page(&*users.table, limit, sought.cursor.as_deref()).await?))
 }
 

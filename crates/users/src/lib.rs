@@ -42,7 +42,7 @@ use std::sync::Arc;
 use kernel::bus::Subscription;
 use kernel::identity::Identity;
 use kernel::table::Table;
-use kernel::{Clock, Event, EventData, Ids, Problem, Profile, UserId};
+use kernel::{Clock, Event, EventData, Ids, Limits, Problem, Profile, UserId};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -53,6 +53,8 @@ pub use react::QUEUES;
 /// The limits of the user service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
+    /// How much a client may ask for at once.
+    pub limits: Limits,
     /// Characters of a handle, at least; not more than [`MADE_UP_HANDLE_CHARACTERS`].
     pub handle_characters_min: usize,
     /// Characters of a handle, at most; not fewer than [`MADE_UP_HANDLE_CHARACTERS`]. Longer ones
@@ -73,6 +75,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            limits: Limits::default(),
             handle_characters_min: 3,
             handle_characters_max: 30,
             password_characters_min: 8,

@@ -60,7 +60,8 @@ pub(super) fn describe(command: &str) -> Result<String> {
     let model = model.and_then(|line| line.split_once(": ")).map_or("unknown", |(_, name)| name);
     Ok(format!(
         "Measured on {} by `{command}`: {cores} cores ({model}), {memory} GiB of memory, Linux {}; \
-         the generator runs on the same cores.\n",
+         the generator runs on the same cores. Both sides are release \
+         builds; Mini-SNS logs errors only.\n",
         date.trim(),
         kernel.trim(),
     ))

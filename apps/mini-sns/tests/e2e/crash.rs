@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Mutex;
 
 use crate::person::Person;
-use crate::server::{Server, eventually};
+use crate::server::Server;
 
 /// What the server has answered, and so owes.
 #[derive(Default)]
@@ -42,7 +42,6 @@ async fn nothing_that_was_answered_is_lost_and_nothing_is_twice() {
         server.restart().await;
         people = people.iter().map(|person| person.at(&server)).collect();
     }
-    redrive_the_unlucky(&server).await;
     server.settled().await;
     let owed = owed.lock().await;
     assert!(owed.posts.len() > 10, "the load wrote something: {}", owed.posts.len());
@@ -68,26 +67,6 @@ async fn nothing_that_was_answered_is_lost_and_nothing_is_twice() {
     }
     drop(owed);
     server.verified().await;
-}
-
-/// Two kills with the same message in hand make it a dead letter, for it might be what kills the
-/// process; kills that come this quickly do that to innocent ones. An operator queues them again.
-async fn redrive_the_unlucky(server: &Server) {
-    eventually("what could be handled is handled", async || {
-        let queues: Value = server.admin_get("/queues").await;
-        let busy = queues["queues"].as_array().unwrap().iter().any(|queue| {
-            queue["waiting"].as_u64() != Some(0) || queue["inFlight"].as_u64() != Some(0)
-        });
-        (!busy && queues["outbox"] == 0).then_some(())
-    })
-    .await;
-    let letters: Value = server.admin_get("/dlq").await;
-    for letter in letters["items"].as_array().unwrap() {
-        assert_eq!(letter["reason"], "the process ended while the message was in hand", "{letter}");
-        let url = format!("{}/dlq/redrive", server.admin);
-        let meant = json!({"id": letter["id"]});
-        assert!(server.http.post(url).json(&meant).send().await.unwrap().status().is_success());
-    }
 }
 
 /// Posts, deletes and likes in several tasks, until the server is gone.

@@ -80,12 +80,6 @@ impl Server {
         eventually("the server ends", async || self.child.try_wait().unwrap()).await
     }
 
-    /// What the admin listener answers.
-    pub(crate) async fn admin_get(&self, path: &str) -> Value {
-        let answer = self.http.get(format!("{}{path}", self.admin)).send().await.unwrap();
-        answer.json().await.unwrap()
-    }
-
     /// Waits until every event has been handled, and demands that none ended in the dead letters.
     pub(crate) async fn settled(&self) {
         eventually("outbox and queues are empty", async || {
