@@ -106,10 +106,15 @@ impl RowCache {
     }
 
     /// A batch is about to change `key`. Says whether it is cached, for only what somebody has
-    /// read is kept up to date: most rows are written once and read in queries.
-    pub(super) fn begin(&self, key: &Key) -> bool {
+    /// read is kept up to date: most rows are written once and read in queries. A row that nobody
+    /// is likely to ask for is not `marked`, and takes no place meanwhile.
+    pub(super) fn begin(&self, key: &Key, marked: bool) -> bool {
         let cached = self.cache.contains_key(key);
-        self.insert(key.clone(), Entry::Changing);
+        if marked || cached {
+            self.insert(key.clone(), Entry::Changing);
+        } else {
+            self.cache.remove(key);
+        }
         cached
     }
 
@@ -185,16 +190,17 @@ mod tests {
         let cache = RowCache::new(64 * 1024);
         let key = Key::new("p", "s");
         cache.put(key.clone(), row(b"old"));
-        assert!(cache.begin(&key));
+        assert!(cache.begin(&key, false));
         assert_eq!(cache.get(&key), None);
         assert_eq!(cache.peek(&key), None);
         assert!(matches!(cache.look_up(&key), Lookup::LoadOnly));
         cache.put(key.clone(), row(b"new"));
         assert_eq!(cache.get(&key), Some(row(b"new")));
         let other = Key::new("p", "other");
-        assert!(!cache.begin(&other));
+        assert!(!cache.begin(&other, true));
         assert!(matches!(cache.look_up(&other), Lookup::LoadOnly));
         cache.forget(&other);
+        assert!(!cache.begin(&other, false));
         assert!(matches!(cache.look_up(&other), Lookup::Load(_)));
     }
 }

@@ -44,7 +44,15 @@ impl Drop for Abandon {
 }
 
 /// What one batch changes.
-type Changes = HashMap<Key, Option<Row>, DefaultHashBuilder>;
+type Changes = HashMap<Key, Change, DefaultHashBuilder>;
+
+/// What becomes of one key.
+struct Change {
+    row: Option<Row>,
+    /// Whether readers may ask for it by its key. Scattered rows are many and mostly read by query,
+    /// and nobody but the relay asks for an event's.
+    sought: bool,
+}
 
 impl Committer {
     pub(super) fn new(shared: Arc<Shared>, position: u64) -> Self {
@@ -96,12 +104,13 @@ impl Committer {
         let chunks: Vec<_> = work.chunks.into_iter().map(|job| stage.scatter(job)).collect();
         let Stage { changes, events, .. } = stage;
         let rows = changes.len();
-        let cached: Vec<bool> = changes.keys().map(|key| shared.cache.begin(key)).collect();
+        let begin = |(key, change): (&Key, &Change)| shared.cache.begin(key, change.sought);
+        let cached: Vec<bool> = changes.iter().map(begin).collect();
         let written = self.write(&engine, &changes);
         drop(engine);
         if written.is_ok() {
-            for ((key, row), cached) in changes.into_iter().zip(cached) {
-                if cached {
+            for ((key, Change { row, sought }), cached) in changes.into_iter().zip(cached) {
+                if sought && cached {
                     shared.cache.put(key, row);
                 } else {
                     shared.cache.forget(&key);
@@ -146,9 +155,9 @@ impl Committer {
             return Ok(());
         }
         let mut batch = engine.batch(changes.len() + 1, PersistMode::SyncData);
-        for (key, row) in changes {
+        for (key, change) in changes {
             let key = codec::encode_key(key);
-            let Some(row) = row else {
+            let Some(row) = &change.row else {
                 batch.remove(&key);
                 continue;
             };
@@ -290,7 +299,8 @@ impl<'a> Stage<'a> {
 
     /// The live row at `key`, with what this batch did to it.
     fn before(&self, key: &Key) -> Result<Option<Row>, TableError> {
-        let known = self.changes.get(key).cloned().or_else(|| self.shared.cache.peek(key));
+        let changed = self.changes.get(key).map(|change| change.row.clone());
+        let known = changed.or_else(|| self.shared.cache.peek(key));
         let row = match known {
             Some(row) => row,
             None => self.engine.load(key)?,
@@ -339,7 +349,8 @@ impl<'a> Stage<'a> {
             }
             Write::Check { .. } => return,
         };
-        self.changes.insert(key, row);
+        let sought = !outbox::is_row(&key);
+        self.changes.insert(key, Change { row, sought });
     }
 
     fn scatter(&mut self, job: Job<Scatter>) -> Decided {
@@ -354,7 +365,7 @@ impl<'a> Stage<'a> {
                 }
                 Scatter::Delete(key) => (key, None),
             };
-            self.changes.insert(key, row);
+            self.changes.insert(key, Change { row, sought: false });
         }
         Decided { answer, ticket, outcome: Ok(()) }
     }
