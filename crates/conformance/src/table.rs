@@ -41,6 +41,8 @@ pub struct Fixture {
     reads: u64,
     /// Runs of random operations.
     runs: u32,
+    /// Whether a read never sees a part of a commit.
+    isolated: bool,
     // After the table, so that it is dropped after it.
     kept: Vec<Box<dyn Any + Send + Sync>>,
 }
@@ -56,6 +58,7 @@ impl Fixture {
             rounds,
             reads,
             runs,
+            isolated: true,
             kept: vec![],
         }
     }
@@ -68,10 +71,11 @@ impl Fixture {
     }
 
     /// For a table that is reached over the network: races and random runs are shorter, since each
-    /// step is a round trip, and there are still enough of them to meet.
+    /// step is a round trip, and there are still enough of them to meet. A read may see a part of a
+    /// commit that is being made.
     #[must_use]
     pub fn at_a_distance(self) -> Self {
-        Self { rounds: 5, reads: 50, runs: 25, ..self }
+        Self { rounds: 5, reads: 50, runs: 25, isolated: false, ..self }
     }
 
     /// For an emulator that takes fewer writes in one commit than what it stands in for. The cases
