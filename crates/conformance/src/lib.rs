@@ -7,6 +7,7 @@ pub mod clock;
 pub mod faulty;
 pub mod feed;
 pub mod identity;
+pub mod jostling;
 pub mod limiter;
 pub mod oracle;
 pub mod sockets;

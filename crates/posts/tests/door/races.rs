@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::world::{Answer, World, begin};
+use crate::world::{Answer, World};
+use conformance::jostling::begin;
 use kernel::{EventData, UserId};
 use tokio::task::JoinSet;
 

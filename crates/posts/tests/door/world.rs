@@ -1,12 +1,11 @@
 //! The post service on a table of its own, asked through its router.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
+use conformance::jostling::Jostling;
 use conformance::{Oracle, SeededIds, TestClock};
 use embedded::table::{Options, Store};
 use http::{HeaderMap, Method, Request};
@@ -15,8 +14,7 @@ use kernel::audit::{Finding, Snapshot};
 use kernel::bus::{Bus, BusError, Delivery, Message};
 use kernel::event::DeletedUser;
 use kernel::outbox::Relay;
-use kernel::sequence::Ticket;
-use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write};
+use kernel::table::Table;
 use kernel::{Event, EventData, Ids, Principal, Problem, Time, UserId};
 use posts::{Config, Posts};
 use serde_json::{Value, json};
@@ -41,55 +39,6 @@ impl Bus for Remembered {
         assert_eq!(queue, posts::QUEUES[0].name);
         self.queued.lock().unwrap().extend_from_slice(messages);
         Ok(())
-    }
-}
-
-/// A table whose commits overtake each other, and go on when their askers have gone away.
-pub(crate) struct Jostling {
-    table: Arc<dyn Table>,
-    commits: AtomicUsize,
-}
-
-impl Jostling {
-    async fn commit_holding(
-        &self,
-        writes: Vec<Write>,
-        held: Option<Ticket>,
-    ) -> Result<(), TableError> {
-        let commit = self.commits.fetch_add(1, Ordering::Relaxed);
-        let table = Arc::clone(&self.table);
-        let going_on = tokio::spawn(async move {
-            for _ in 0..(commit * 7) % 11 {
-                tokio::task::yield_now().await;
-            }
-            let outcome = table.commit(writes).await;
-            drop(held);
-            outcome
-        });
-        going_on.await.unwrap()
-    }
-}
-
-#[async_trait]
-impl Table for Jostling {
-    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, TableError> {
-        self.table.get(keys).await
-    }
-
-    async fn query(&self, query: Query) -> Result<Items, TableError> {
-        self.table.query(query).await
-    }
-
-    async fn commit(&self, writes: Vec<Write>) -> Result<(), TableError> {
-        self.commit_holding(writes, None).await
-    }
-
-    async fn commit_ordered(&self, writes: Vec<Write>, ticket: &Ticket) -> Result<(), TableError> {
-        self.commit_holding(writes, Some(ticket.clone())).await
-    }
-
-    async fn scatter(&self, writes: Vec<Scatter>) -> Result<(), TableError> {
-        self.table.scatter(writes).await
     }
 }
 
@@ -188,7 +137,7 @@ impl World {
     fn on(data: Data, clock: Arc<TestClock>, config: Config) -> Arc<Self> {
         let ids = SeededIds::new(Arc::clone(&clock), 7);
         let table = data.table();
-        let jostling = Arc::new(Jostling { table: table.clone(), commits: AtomicUsize::new(0) });
+        let jostling = Jostling::new(table.clone());
         let bus = Arc::new(Remembered::default());
         let posts = Posts::new(jostling, bus.clone(), clock.clone(), ids.clone(), config);
         let router = Router::from(Arc::clone(&posts).routes());
@@ -296,17 +245,5 @@ async fn send(router: Router, who: Option<UserId>, mut request: Request<Body>) -
         headers: parts.headers,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
         problem: parts.extensions.get::<Problem>().cloned(),
-    }
-}
-
-/// Begins `work`, and goes away in the midst of it.
-pub(crate) async fn begin(work: impl Future, polls: usize) {
-    let mut work = std::pin::pin!(work);
-    for _ in 0..polls {
-        let polled = std::future::poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
-        if polled.is_ready() {
-            return;
-        }
-        tokio::task::yield_now().await;
     }
 }

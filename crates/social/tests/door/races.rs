@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use conformance::jostling::begin;
 use kernel::{EventData, UserId};
 use tokio::task::JoinSet;
 
-use crate::world::{World, begin};
+use crate::world::World;
 
 /// Versions of each edge count up without a gap, made and undone in turn; how many are there.
 pub(crate) fn edges_told(events: &[EventData]) -> HashMap<String, bool> {

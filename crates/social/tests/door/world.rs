@@ -2,13 +2,12 @@
 //! other services' matters, are two sets.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
+use conformance::jostling::Jostling;
 use conformance::{Oracle, SeededIds, TestClock};
 use embedded::table::{Options, Store};
 use http::{Method, Request};
@@ -18,8 +17,7 @@ use kernel::bus::{Bus, BusError, Delivery, Message};
 use kernel::event::{DeletedPost, DeletedUser};
 use kernel::outbox::Relay;
 use kernel::peers::{Followers, Peers};
-use kernel::sequence::Ticket;
-use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write};
+use kernel::table::{Item, Table};
 use kernel::{Event, EventData, Ids, Post, PostId, Principal, Problem, Profile, Time, UserId};
 use serde_json::Value;
 use social::{Config, Social};
@@ -114,55 +112,6 @@ impl Peers for Others {
     }
 }
 
-/// A table whose commits overtake each other, and go on when their askers have gone away.
-struct Jostling {
-    table: Arc<dyn Table>,
-    commits: AtomicUsize,
-}
-
-impl Jostling {
-    async fn commit_holding(
-        &self,
-        writes: Vec<Write>,
-        held: Option<Ticket>,
-    ) -> Result<(), TableError> {
-        let commit = self.commits.fetch_add(1, Ordering::Relaxed);
-        let table = Arc::clone(&self.table);
-        let going_on = tokio::spawn(async move {
-            for _ in 0..(commit * 7) % 11 {
-                tokio::task::yield_now().await;
-            }
-            let outcome = table.commit(writes).await;
-            drop(held);
-            outcome
-        });
-        going_on.await.unwrap()
-    }
-}
-
-#[async_trait]
-impl Table for Jostling {
-    async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, TableError> {
-        self.table.get(keys).await
-    }
-
-    async fn query(&self, query: Query) -> Result<Items, TableError> {
-        self.table.query(query).await
-    }
-
-    async fn commit(&self, writes: Vec<Write>) -> Result<(), TableError> {
-        self.commit_holding(writes, None).await
-    }
-
-    async fn commit_ordered(&self, writes: Vec<Write>, ticket: &Ticket) -> Result<(), TableError> {
-        self.commit_holding(writes, Some(ticket.clone())).await
-    }
-
-    async fn scatter(&self, writes: Vec<Scatter>) -> Result<(), TableError> {
-        self.table.scatter(writes).await
-    }
-}
-
 /// Where the data lies: on disk as when serving, or in memory where a test needs many worlds.
 enum Data {
     Disk { store: Arc<Store>, _dir: TempDir },
@@ -254,7 +203,7 @@ impl World {
     fn on(data: Data, clock: Arc<TestClock>, config: Config) -> Arc<Self> {
         let ids = SeededIds::new(Arc::clone(&clock), 7);
         let table = data.table();
-        let jostling = Arc::new(Jostling { table: table.clone(), commits: AtomicUsize::new(0) });
+        let jostling = Jostling::new(table.clone());
         let bus = Arc::new(Remembered::default());
         let others = Arc::new(Others::default());
         let social =
@@ -378,17 +327,5 @@ impl World {
     /// What the audit finds.
     pub(crate) fn findings(&self) -> Vec<Finding> {
         self.data.snapshot(|snapshot| social::audit(snapshot).unwrap())
-    }
-}
-
-/// Begins `work`, and goes away in the midst of it.
-pub(crate) async fn begin(work: impl Future, polls: usize) {
-    let mut work = std::pin::pin!(work);
-    for _ in 0..polls {
-        let polled = std::future::poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
-        if polled.is_ready() {
-            return;
-        }
-        tokio::task::yield_now().await;
     }
 }
