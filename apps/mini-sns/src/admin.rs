@@ -18,7 +18,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use embedded::bus::{DeadLetter, PAGE_MAX, Which};
+use kernel::queues::{DeadLetter, PAGE_MAX, Queues, Which};
 use kernel::{Code, Problem};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use conformance::{SeededIds, TestClock};
-use embedded::bus::{Bus, Options, QueueSpec};
-use kernel::bus::{Bus as _, Delivery, Failed, Handler, QueuePolicy, Subscription};
+use embedded::bus::{Bus, Options};
+use kernel::bus::{Bus as _, Delivery, Failed, Handler, QueuePolicy, QueueSpec, Subscription};
 use kernel::event::Like;
 use kernel::{Event, EventData, EventKind, Ids, PostId, UserId};
 use tokio::time::Instant;

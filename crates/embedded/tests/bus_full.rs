@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use conformance::bus::{Recorder, Verdict};
 use conformance::{SeededIds, TestClock};
-use embedded::bus::{Bus, Options, QueueSpec};
-use kernel::bus::{Bus as _, QueuePolicy};
+use embedded::bus::{Bus, Options};
+use kernel::bus::{Bus as _, QueuePolicy, QueueSpec};
 use kernel::event::Like;
 use kernel::{Event, EventData, EventKind, Ids, PostId, UserId};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -10,10 +10,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use conformance::{SeededIds, TestClock};
-use embedded::bus::{Bus, Options, QueueSpec};
-use kernel::bus::{Bus as _, Delivery, Failed, Handler, QueuePolicy, Subscription};
+use embedded::bus::{Bus, Options};
+use kernel::bus::{Bus as _, Delivery, Failed, Handler, QueuePolicy, QueueSpec, Subscription};
 use kernel::clock::SystemClock;
 use kernel::event::Like;
+use kernel::queues::Queues as _;
 use kernel::{Event, EventData, EventKind, Ids, PostId, UserId};
 use tokio_util::sync::CancellationToken;
 

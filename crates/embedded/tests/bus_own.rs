@@ -11,10 +11,11 @@ use std::time::Duration;
 use bus_stage::{Embedded, stage};
 use conformance::SeededIds;
 use conformance::bus::{Opened, Queues, Recorder, Verdict};
-use embedded::bus::{Bus, Options, QueueSpec, Which};
+use embedded::bus::{Bus, Options};
 use embedded::table::OpenError;
-use kernel::bus::QueuePolicy;
+use kernel::bus::{QueuePolicy, QueueSpec};
 use kernel::event::Like;
+use kernel::queues::{Queues as _, Which};
 use kernel::{Event, EventData, EventKind, Ids, PostId, UserId};
 use tokio_util::sync::CancellationToken;
 

@@ -22,30 +22,6 @@ impl Queues for Bus {
         after: Option<&str>,
         limit: usize,
     ) -> Result<DeadPage, Problem> {
-        Bus::dead_list(self, queue, after, limit).await
-    }
-
-    async fn dead_show(&self, id: &str) -> Result<DeadLetter, Problem> {
-        Bus::dead_show(self, id).await
-    }
-
-    async fn dead_redrive(&self, which: Which<'_>) -> Result<u64, Problem> {
-        Bus::dead_redrive(self, which).await
-    }
-
-    async fn dead_purge(&self, which: Which<'_>) -> Result<u64, Problem> {
-        Bus::dead_purge(self, which).await
-    }
-}
-
-impl Bus {
-    /// Up to `limit` dead letters of a queue, going on behind the id `after`.
-    pub async fn dead_list(
-        &self,
-        queue: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Result<DeadPage, Problem> {
         let index = self.index(queue)?;
         let from = match after {
             None => 0,
@@ -63,24 +39,22 @@ impl Bus {
         Ok(DeadPage { items, next })
     }
 
-    /// One dead letter.
-    pub async fn dead_show(&self, id: &str) -> Result<DeadLetter, Problem> {
+    async fn dead_show(&self, id: &str) -> Result<DeadLetter, Problem> {
         let (queue, pos) = self.place(id)?;
         let found = self.letters(queue, pos, 1)?.pop();
         found.filter(|letter| letter.id == id).ok_or_else(|| Problem::not_found("dead letter"))
     }
 
-    /// Queues dead letters again, as new messages; answers how many. Those that this release cannot
-    /// read stay.
-    pub async fn dead_redrive(&self, which: Which<'_>) -> Result<u64, Problem> {
+    async fn dead_redrive(&self, which: Which<'_>) -> Result<u64, Problem> {
         self.bury(which, true).await
     }
 
-    /// Drops dead letters for good; answers how many.
-    pub async fn dead_purge(&self, which: Which<'_>) -> Result<u64, Problem> {
+    async fn dead_purge(&self, which: Which<'_>) -> Result<u64, Problem> {
         self.bury(which, false).await
     }
+}
 
+impl Bus {
     async fn bury(&self, which: Which<'_>, redrive: bool) -> Result<u64, Problem> {
         match which {
             Which::Queue(name) => {

@@ -29,12 +29,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fjall::PersistMode;
-use kernel::bus::{BusError, Message, QueuePolicy};
+use kernel::bus::{BusError, Message, QueuePolicy, QueueSpec};
 use kernel::{Clock, Event, Problem, Time};
 use tokio::sync::{mpsc, oneshot, watch};
-
-pub use kernel::bus::QueueSpec;
-pub use kernel::queues::{DeadLetter, DeadPage, PAGE_MAX, QueueStats, Which};
 
 use self::chaos::Dice;
 use self::committer::{Committer, Job, Row};
