@@ -242,11 +242,11 @@ impl Settings {
             ("handle_characters_min", self.handle_characters_min, 1..=made_up),
             ("handle_characters_max", self.handle_characters_max, made_up..=100),
             ("display_name_characters_max", self.display_name_characters_max, 1..=200),
+            ("bio_characters_max", self.bio_characters_max, 1..=1000.min(in_body)),
             // One read of a table gives 100 items, on either backend.
             ("page_limit_default", self.page_limit_default, 1..=self.page_limit_max.get()),
             ("page_limit_max", self.page_limit_max, 1..=100),
             ("ids_max", self.ids_max, 1..=100),
-            ("bio_characters_max", self.bio_characters_max, 1..=1000.min(in_body)),
             ("post_characters_max", self.post_characters_max, 1..=in_body),
             // It ends a sort key, which has 1,023 bytes at most.
             ("idempotency_key_characters_max", self.idempotency_key_characters_max, 1..=1000),
@@ -323,6 +323,9 @@ mod tests {
             ("body_bytes_max = \"2KiB\"", "bio_characters_max: 300 is not 1 to 256"),
             ("body_bytes_max = \"81KiB\"", "body_bytes_max: more than 80 KiB"),
             ("idempotency_key_characters_max = 1001", "idempotency_key_characters_max: 1001"),
+            ("page_limit_max = 101", "page_limit_max: 101 is not 1 to 100"),
+            ("page_limit_max = 10", "page_limit_default: 20 is not 1 to 10"),
+            ("ids_max = 101", "ids_max: 101 is not 1 to 100"),
         ] {
             let line = read(text).unwrap_err();
             assert!(line.starts_with(told) && !line.contains('\n'), "{text}: {line}");
@@ -333,6 +336,7 @@ mod tests {
         let defaults = Settings::read(Layer::default(), None).unwrap();
         assert_eq!(defaults.users(), users::Config::default());
         assert_eq!(defaults.posts(), posts::Config::default());
+        assert_eq!(defaults.social(), social::Config::default());
     }
 
     #[test]

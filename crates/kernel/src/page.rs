@@ -17,6 +17,11 @@ impl Limit {
     /// The largest page that there can be: what one read of a table gives on every backend.
     pub const MAX: usize = 100;
 
+    /// So many entries; none outside 1 to 100.
+    pub fn new(entries: usize) -> Option<Self> {
+        (1..=Self::MAX).contains(&entries).then_some(Self(entries))
+    }
+
     /// The number of entries.
     pub const fn get(self) -> usize {
         self.0
@@ -43,11 +48,11 @@ impl Default for Limits {
 impl Limits {
     /// Reads a `limit` parameter; 422 outside 1 to the largest page.
     pub fn page(&self, text: Option<&str>) -> Result<Limit, Problem> {
-        let max = self.page_max.clamp(1, Limit::MAX);
-        let limit = text.map_or(Ok(self.page_default.clamp(1, max)), str::parse);
-        let limit = limit.ok().filter(|limit| (1..=max).contains(limit));
+        let max = self.page_max.min(Limit::MAX);
+        let entries = text.map_or(Some(self.page_default), |text| text.parse().ok());
+        let limit = entries.filter(|entries| *entries <= max).and_then(Limit::new);
         let rule = || Problem::invalid("limit", format!("A whole number from 1 to {max}."));
-        limit.map(Limit).ok_or_else(rule)
+        limit.ok_or_else(rule)
     }
 
     /// The ids in a comma-separated parameter named `field`, in their order, each once. A text that

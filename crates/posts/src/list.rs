@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::future::try_join_all;
 use kernel::fill::Fill;
 use kernel::table::{Item, Query, Table, TableError};
-use kernel::{Code, Limit, Limits, Page, Post, PostId, Problem, UserId};
+use kernel::{Code, Limit, Page, Post, PostId, Problem, UserId};
 
 use crate::{Posts, model, store};
 
@@ -65,7 +65,8 @@ pub(crate) async fn newest(
     before: Option<PostId>,
     limit: usize,
 ) -> Result<Vec<Post>, Problem> {
-    let limit = Limits::default().page(Some(&limit.to_string()))?;
+    let too_many = || Problem::invalid("limit", "From 1 to 100.");
+    let limit = Limit::new(limit).ok_or_else(too_many)?;
     let shelf = Shelf::Author(author);
     let name = shelf.name();
     let before = before.map(|post| kernel::Cursor::older(post.text()).render(&name));

@@ -22,9 +22,10 @@ pub(crate) fn post_text(text: &str, characters_max: usize) -> Result<String, Pro
         _ => text.nfc().collect::<String>().trim().to_owned(),
     };
     // Of ASCII without a carriage return, every byte is one.
-    let characters = match text.is_ascii() {
-        true => text.len(),
-        false => text.graphemes(true).take(characters_max + 1).count(),
+    let characters = if text.is_ascii() {
+        text.len()
+    } else {
+        text.graphemes(true).take(characters_max + 1).count()
     };
     if characters == 0 || characters > characters_max {
         let message = format!("1 to {characters_max} characters, spaces around them not counted.");

@@ -124,3 +124,34 @@ async fn lengths_are_the_operators_to_set() {
     }
     server.verified().await;
 }
+
+#[tokio::test]
+async fn sizes_of_pages_and_lists_are_the_operators_to_set() {
+    let small = ["--page-limit-default", "2", "--page-limit-max", "3", "--ids-max", "2"];
+    let server = Server::start(&small).await;
+    let (person, fan) = (Person::register(&server).await, Person::register(&server).await);
+    fan.follow(&person).await;
+    for number in 0..4 {
+        person.post(&format!("{number}")).await;
+    }
+    server.settled().await;
+    for list in ["/posts", "/timeline", "/users/search?q=a"] {
+        let and = if list.contains('?') { '&' } else { '?' };
+        person.get(&format!("{list}{and}limit=4")).await.problem(422, "validation_failed");
+        let page = person.get(list).await.expect(200);
+        assert!(page["items"].as_array().unwrap().len() <= 2, "{list}: {page}");
+    }
+    let page = person.get("/posts?limit=3").await.expect(200);
+    let ids: Vec<&str> = page["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|post| post["postId"].as_str().unwrap())
+        .collect();
+    assert_eq!(ids.len(), 3);
+    for list in ["/posts?ids=", "/likes?postIds=", "/users?ids="] {
+        person.get(&format!("{list}{}", ids[..2].join(","))).await.expect(200);
+        person.get(&format!("{list}{}", ids.join(","))).await.problem(422, "validation_failed");
+    }
+    server.verified().await;
+}
