@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 use http::header::{CONNECTION, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
+use kernel::problem::panic_text;
 use kernel::request::{self, Scope};
 use kernel::{Code, Principal, Problem};
 use tokio::time::{Instant, timeout_at};
@@ -93,9 +94,7 @@ struct Panicked(String);
 
 /// The problem that stands for a handler's panic.
 pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Problem {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    Problem::internal(Panicked(text.unwrap_or("no message").to_owned()))
+    Problem::internal(Panicked(panic_text(panic).to_owned()))
 }
 
 impl Gate {

@@ -1,6 +1,5 @@
 //! Problems as people see them (RFC 9457), and as the log sees them.
 
-use std::error::Error;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -8,6 +7,7 @@ use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, StatusCode};
+use kernel::problem::told;
 use kernel::{Code, FieldError, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -130,18 +130,13 @@ fn code_of(status: StatusCode) -> Code {
 
 /// The one place where a problem's cause is logged.
 fn log(problem: &Problem, names: &Names, route: &Route) {
-    let mut chain = Vec::new();
-    let mut cause = problem.source();
-    while let Some(error) = cause {
-        chain.push(error.to_string());
-        cause = error.source();
-    }
+    let cause = problem.cause.as_deref().map(|cause| told(cause)).unwrap_or_default();
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
                 code = problem.code.as_str(),
                 detail = %problem.detail,
-                cause = chain.join(": "),
+                cause,
                 route = route.name,
                 request_id = names.request_id,
                 trace_id = names.trace_id(),
@@ -152,7 +147,7 @@ fn log(problem: &Problem, names: &Names, route: &Route) {
     match problem.code.status() {
         503 => line!(warn),
         500.. => line!(error),
-        _ if !chain.is_empty() => line!(debug),
+        _ if !cause.is_empty() => line!(debug),
         _ => {}
     }
 }

@@ -4,13 +4,18 @@
 //! time-out (30 s) ends, or that its handler refused, comes again; after two receives it goes to
 //! that queue's dead letters. Nothing but the outbox relay and event handlers may publish.
 
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
-use crate::{Event, EventKind, Problem};
+use crate::problem::{panic_text, told};
+use crate::{Event, EventKind, Problem, request};
 
 /// What a queue holds: an event, and how far its handling has come.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -73,6 +78,44 @@ impl<T: Reaction> Handler for T {
         }
         failed
     }
+}
+
+/// Has a handler do a batch in the batch's trace, until `over`; calls on the way are to end by
+/// `deadline`. Answers why deliveries failed, by their ids; or why all of them did, after a panic
+/// and where time was over.
+pub async fn attempt(
+    handler: &dyn Handler,
+    batch: Vec<Delivery>,
+    deadline: Instant,
+    over: impl Future<Output = ()>,
+) -> Result<HashMap<String, String>, String> {
+    let scope = scope(&batch, deadline);
+    let work = async {
+        match scope {
+            Some(scope) => request::within(scope, handler.handle(batch)).await,
+            None => handler.handle(batch).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        answered = AssertUnwindSafe(work).catch_unwind() => match answered {
+            Ok(failed) => {
+                Ok(failed.into_iter().map(|failed| (failed.id, told(&failed.problem))).collect())
+            }
+            Err(panic) => Err(format!("the handler panicked: {}", panic_text(&*panic))),
+        },
+        () = over => {
+            Err("the handler took longer than the visibility time-out allows".to_owned())
+        }
+    }
+}
+
+/// The trace of the deliveries, where it is one; a batch of many has none.
+fn scope(batch: &[Delivery], deadline: Instant) -> Option<request::Scope> {
+    let trace = |delivery: &Delivery| delivery.message.event.traceparent.clone();
+    let traceparent = batch.first().and_then(trace)?;
+    let one = batch.iter().all(|other| trace(other).as_ref() == Some(&traceparent));
+    one.then_some(request::Scope { traceparent, deadline })
 }
 
 /// A queue that the bus keeps for a service, whether or not anybody consumes it just now.

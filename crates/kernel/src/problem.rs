@@ -3,6 +3,7 @@
 //! A handler returns a [`Problem`]; the edge renders it with the request's id and logs the cause,
 //! once.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
@@ -229,6 +230,27 @@ impl IntoResponse for Problem {
     }
 }
 
+/// An error with all its causes, for the log and the operator.
+pub fn told(error: &dyn Error) -> String {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        // Errors often say already what their cause says.
+        if !told.contains(&text) {
+            told = format!("{told}: {text}");
+        }
+        cause = error.source();
+    }
+    told
+}
+
+/// What a panic said.
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -240,6 +262,25 @@ mod tests {
         let names: HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
         assert_eq!(names.len(), Code::ALL.len());
         assert!(Code::ALL.iter().all(|code| (400..600).contains(&code.status())));
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_and_none_twice() {
+        let problem = Problem::from(TableError::Unavailable("disk 7 fell off".into()));
+        let text = told(&problem);
+        assert!(text.starts_with("unavailable: ") && text.contains("disk 7"), "{text}");
+        let twice = Problem::internal(Problem::new(Code::Internal, "moon").because(fmt::Error));
+        let outer = std::io::Error::other(twice.to_string());
+        assert_eq!(told(&outer).matches("internal: ").count(), 1);
+        assert!(told(&twice).ends_with(&fmt::Error.to_string()));
+    }
+
+    #[test]
+    fn a_panic_s_text_is_found_in_each_of_its_forms() {
+        for panic in [&"moon" as &(dyn Any + Send), &"moon".to_owned()] {
+            assert_eq!(panic_text(panic), "moon");
+        }
+        assert_eq!(panic_text(&7), "no message");
     }
 
     #[test]

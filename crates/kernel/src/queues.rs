@@ -12,6 +12,9 @@ use crate::{Problem, Time};
 /// Dead letters on a page, at most.
 pub const PAGE_MAX: usize = 500;
 
+/// Bytes of a failure's reason that are kept.
+pub const REASON_BYTES_MAX: usize = 2_000;
+
 /// One queue's numbers.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -26,6 +29,25 @@ pub struct QueueStats {
     pub oldest_age: Duration,
     /// Dead letters.
     pub dead: u64,
+}
+
+impl QueueStats {
+    /// Sets the gauges `queue_depth` (by `queue` and `state`), `queue_oldest_age_seconds` and
+    /// `queue_dead_letters`.
+    pub fn record(&self) {
+        let queue = self.queue;
+        for (state, number) in [("waiting", self.waiting), ("in_flight", self.in_flight)] {
+            metrics::gauge!("queue_depth", "queue" => queue, "state" => state).set(gauge(number));
+        }
+        metrics::gauge!("queue_oldest_age_seconds", "queue" => queue)
+            .set(self.oldest_age.as_secs_f64());
+        metrics::gauge!("queue_dead_letters", "queue" => queue).set(gauge(self.dead));
+    }
+}
+
+/// A count as a gauge takes it; above 2^32 it no longer matters how many there are.
+fn gauge(number: u64) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 /// A message that its handler could not do.

@@ -1,6 +1,7 @@
 //! What a queue's message says: EventBridge's wrapping of an event, or a message of our own.
 
 use kernel::bus::Message;
+use kernel::queues::REASON_BYTES_MAX;
 use kernel::{Event, Time};
 use serde::{Deserialize, Serialize};
 
@@ -59,9 +60,6 @@ pub(super) struct Note {
     /// When it came to the dead letters.
     pub(super) died_at: Time,
 }
-
-/// Bytes of a failure's reason that are kept.
-const REASON_BYTES_MAX: usize = 2_000;
 
 impl Note {
     /// Names and values of the attributes.

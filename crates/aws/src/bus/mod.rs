@@ -39,7 +39,7 @@ use aws_config::SdkConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use kernel::bus::{Bus, BusError, Message, QueuePolicy, QueueSpec};
-use kernel::{Clock, Event, Problem};
+use kernel::{Clock, Event, Problem, Time};
 use tokio::sync::OnceCell;
 
 pub use retry::Remote;
@@ -47,7 +47,6 @@ pub use retry::Remote;
 use crate::config::Renewal;
 
 use retry::Rounds;
-use stats::Seen;
 
 /// What a poll may take beyond its waiting.
 const POLL_MARGIN: Duration = Duration::from_secs(5);
@@ -121,8 +120,8 @@ struct Queue {
     spec: QueueSpec,
     live: OnceCell<String>,
     dead: OnceCell<String>,
-    /// What the last receive showed of the age of its messages.
-    seen: Mutex<Option<Seen>>,
+    /// When the oldest message of the last receive was sent.
+    oldest: Mutex<Option<Time>>,
 }
 
 /// The event bus on AWS.
@@ -171,7 +170,7 @@ impl AwsBus {
             spec: *spec,
             live: OnceCell::new(),
             dead: OnceCell::new(),
-            seen: Mutex::default(),
+            oldest: Mutex::default(),
         });
         Arc::new(Self {
             events: aws_sdk_eventbridge::Client::from_conf(events.build()),

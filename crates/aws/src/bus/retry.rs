@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures_util::future::BoxFuture;
+use kernel::problem::told;
 use kernel::{Problem, request};
 
 /// A call to AWS that failed.
@@ -54,14 +55,7 @@ where
     if let Some(code) = error.code() {
         return format!("{code}: {}", error.message().unwrap_or("no message"));
     }
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
+    told(error)
 }
 
 /// What became of one entry.
@@ -73,6 +67,13 @@ pub(super) enum Fate {
     Later(String),
     /// It will not be taken.
     Never(String),
+}
+
+impl Fate {
+    /// That of an entry which the answer does not name.
+    pub(super) fn untold() -> Self {
+        Self::Later("the answer says nothing of it".to_owned())
+    }
 }
 
 /// How often to send.
@@ -97,7 +98,7 @@ impl Rounds {
         let mut pause = self.pause;
         for round in 1.. {
             let fates = send(left.clone()).await.into_iter();
-            let untold = iter::repeat_with(|| Fate::Later("the answer says nothing of it".into()));
+            let untold = iter::repeat_with(Fate::untold);
             let mut again = Vec::new();
             for (item, fate) in left.into_iter().zip(fates.chain(untold)) {
                 match fate {

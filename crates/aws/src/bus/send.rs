@@ -125,6 +125,5 @@ pub(super) fn fates<'a>(
         let fate = if entry.sender_fault() { Fate::Never(why) } else { Fate::Later(why) };
         told.insert(place, fate);
     }
-    let untold = || Fate::Later("the answer says nothing of it".to_owned());
-    (0..count).map(|place| told.remove(&place).unwrap_or_else(untold)).collect()
+    (0..count).map(|place| told.remove(&place).unwrap_or_else(Fate::untold)).collect()
 }

@@ -1,6 +1,5 @@
 //! Numbers of the queues, for metrics and readiness.
 
-use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -13,23 +12,15 @@ use super::receive::Received;
 use super::retry::Remote;
 use super::{AwsBus, Queue, Side};
 
-/// What a receive showed.
-#[derive(Clone, Copy)]
-pub(super) struct Seen {
-    /// When the oldest message of that receive was sent.
-    sent: Time,
-}
-
 impl Queue {
     /// Remembers the age of what was received; SQS tells it nowhere else but in `CloudWatch`.
     pub(super) fn see(&self, received: &[Received]) {
         let oldest = received.iter().map(|message| message.sent).min();
-        let seen = oldest.map(|sent| Seen { sent });
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
+        *self.oldest.lock().unwrap_or_else(PoisonError::into_inner) = oldest;
     }
 
     fn oldest(&self) -> Option<Time> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).map(|seen| seen.sent)
+        *self.oldest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -66,7 +57,11 @@ impl AwsBus {
             ApproximateNumberOfMessagesDelayed,
             ApproximateNumberOfMessagesNotVisible,
         ];
-        let told = self.attributes(index, side, names).await?;
+        let url = self.url(index, side).await?;
+        let request = self.sqs.get_queue_attributes().queue_url(url);
+        let told = request.set_attribute_names(Some(names)).send().await;
+        let told = told.map_err(|error| Remote::new("GetQueueAttributes", &error))?;
+        let told = told.attributes.unwrap_or_default();
         let number = |name| told.get(&name).and_then(|text| text.parse().ok()).unwrap_or(0u64);
         Ok(Count {
             waiting: number(ApproximateNumberOfMessages)
@@ -75,33 +70,10 @@ impl AwsBus {
         })
     }
 
-    pub(super) async fn attributes(
-        &self,
-        index: usize,
-        side: Side,
-        names: Vec<QueueAttributeName>,
-    ) -> Result<HashMap<QueueAttributeName, String>, Remote> {
-        let url = self.url(index, side).await?;
-        let request = self.sqs.get_queue_attributes().queue_url(url);
-        let told = request.set_attribute_names(Some(names)).send().await;
-        let told = told.map_err(|error| Remote::new("GetQueueAttributes", &error))?;
-        Ok(told.attributes.unwrap_or_default())
-    }
-
     /// Sets the gauges `queue_depth` (by `queue` and `state`), `queue_oldest_age_seconds` and
     /// `queue_dead_letters`.
     pub async fn record_metrics(&self) -> Result<(), Problem> {
-        for stats in self.all_stats().await? {
-            let queue = stats.queue;
-            let messages = [("waiting", stats.waiting), ("in_flight", stats.in_flight)];
-            for (state, number) in messages {
-                metrics::gauge!("queue_depth", "queue" => queue, "state" => state)
-                    .set(gauge(number));
-            }
-            metrics::gauge!("queue_oldest_age_seconds", "queue" => queue)
-                .set(stats.oldest_age.as_secs_f64());
-            metrics::gauge!("queue_dead_letters", "queue" => queue).set(gauge(stats.dead));
-        }
+        self.all_stats().await?.iter().for_each(QueueStats::record);
         Ok(())
     }
 }
@@ -109,9 +81,4 @@ impl AwsBus {
 struct Count {
     waiting: u64,
     hidden: u64,
-}
-
-/// A count as a gauge takes it; above 2^32 it no longer matters how many there are.
-fn gauge(number: u64) -> f64 {
-    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }

@@ -2,12 +2,8 @@
 //! reason, the last one of a message with a place among the dead letters.
 
 use std::collections::HashMap;
-use std::error::Error;
-use std::panic::AssertUnwindSafe;
 
-use futures_util::FutureExt;
-use kernel::bus::{Delivery, Handler};
-use kernel::{Problem, request};
+use kernel::bus::{Delivery, Handler, attempt};
 use tokio::time::Instant;
 
 use super::message::{Note, read};
@@ -25,7 +21,7 @@ pub(super) struct Settled {
 }
 
 /// Reads messages as deliveries; those that cannot be read have failed.
-pub(super) fn deliveries(received: Vec<Received>) -> (Vec<(Delivery, Received)>, Settled) {
+fn deliveries(received: Vec<Received>) -> (Vec<(Delivery, Received)>, Settled) {
     let (mut readable, mut settled) = (Vec::new(), Settled::default());
     for message in received {
         match read(&message.body) {
@@ -50,56 +46,19 @@ pub(super) async fn handle(
         return settled;
     }
     let (deliveries, messages): (Vec<_>, Vec<_>) = readable.into_iter().unzip();
-    let scope = scope(&deliveries, until);
-    let work = async {
-        match scope {
-            Some(scope) => request::within(scope, handler.handle(deliveries)).await,
-            None => handler.handle(deliveries).await,
+    let over = tokio::time::sleep_until(until);
+    let outcome = attempt(handler, deliveries, until, over).await;
+    for message in messages {
+        let reason = match &outcome {
+            Ok(failed) => failed.get(&message.id).cloned(),
+            Err(reason) => Some(reason.clone()),
+        };
+        match reason {
+            Some(reason) => settled.failed.push((message, reason)),
+            None => settled.done.push(message),
         }
-    };
-    let work = tokio::time::timeout_at(until, AssertUnwindSafe(work).catch_unwind());
-    let broken = match work.await {
-        Ok(Ok(failed)) => {
-            let mut reasons: HashMap<String, String> =
-                failed.into_iter().map(|failed| (failed.id, reason(&failed.problem))).collect();
-            for message in messages {
-                match reasons.remove(&message.id) {
-                    Some(reason) => settled.failed.push((message, reason)),
-                    None => settled.done.push(message),
-                }
-            }
-            return settled;
-        }
-        Ok(Err(panic)) => format!("the handler panicked: {}", text(&*panic)),
-        Err(_) => "the handler took longer than the visibility time-out allows".to_owned(),
-    };
-    settled.failed.extend(messages.into_iter().map(|message| (message, broken.clone())));
-    settled
-}
-
-/// The trace of the deliveries, where it is one; a batch of many has none.
-fn scope(deliveries: &[Delivery], deadline: Instant) -> Option<request::Scope> {
-    let trace = |delivery: &Delivery| delivery.message.event.traceparent.clone();
-    let traceparent = deliveries.first().and_then(trace)?;
-    let one = deliveries.iter().all(|other| trace(other).as_ref() == Some(&traceparent));
-    one.then_some(request::Scope { traceparent, deadline })
-}
-
-/// A problem with all its causes, for the operator.
-fn reason(problem: &Problem) -> String {
-    let mut text = problem.to_string();
-    let mut cause = problem.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
     }
-    text
-}
-
-fn text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+    settled
 }
 
 impl AwsBus {

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use aws_sdk_cognitoidentityprovider::error::{ProvideErrorMetadata, SdkError};
 use kernel::Problem;
+use kernel::problem::told;
 
 /// A call that Cognito did not do. The text is one line and holds nothing that was sent.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -24,7 +25,7 @@ impl Fault {
         let reason = match (error.code(), error.message()) {
             (Some(code), Some(message)) => format!("{code}: {message}"),
             (Some(code), None) => code.to_owned(),
-            (None, _) => chain(error),
+            (None, _) => told(error),
         };
         Self { operation, reason }
     }
@@ -33,18 +34,6 @@ impl Fault {
     pub(super) fn answer(operation: &'static str, reason: impl Into<String>) -> Self {
         Self { operation, reason: reason.into() }
     }
-}
-
-/// An error and what caused it, without the bodies that a debug form would show.
-fn chain<E: Error + 'static, R: std::fmt::Debug>(error: &SdkError<E, R>) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Throttling, outages, expired credentials, a pool that is not there: nothing of the caller's

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{Jwk, KeyAlgorithm, PublicKeyUse};
+use kernel::problem::told;
 use kernel::{Clock, Problem, Time};
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -121,7 +122,7 @@ impl Keys {
                 Ok(())
             }
             Err(error) => {
-                let reason = reason(&error);
+                let reason = told(&error);
                 tracing::warn!(url = self.url, reason, "key set cannot be fetched");
                 Err(Problem::unavailable(KeysError { url: self.url.clone(), reason }))
             }
@@ -132,17 +133,6 @@ impl Keys {
         let answer = self.http.get(&self.url).send().await?.error_for_status()?;
         answer.json().await
     }
-}
-
-fn reason(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// The RSA keys for signatures, by name. Others are none of ours: what a token says of its

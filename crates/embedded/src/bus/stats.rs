@@ -40,17 +40,7 @@ impl Bus {
     /// Sets the gauges `queue_depth` (by `queue` and `state`), `queue_oldest_age_seconds` and
     /// `queue_dead_letters`.
     pub fn record_metrics(&self) {
-        for stats in self.stats() {
-            let queue = stats.queue;
-            let messages = [("waiting", stats.waiting), ("in_flight", stats.in_flight)];
-            for (state, number) in messages {
-                metrics::gauge!("queue_depth", "queue" => queue, "state" => state)
-                    .set(gauge(number));
-            }
-            metrics::gauge!("queue_oldest_age_seconds", "queue" => queue)
-                .set(stats.oldest_age.as_secs_f64());
-            metrics::gauge!("queue_dead_letters", "queue" => queue).set(gauge(stats.dead));
-        }
+        self.stats().iter().for_each(QueueStats::record);
     }
 
     /// Waits until every queue is empty: nothing waits, is in hand, or is hidden for later.
@@ -75,9 +65,4 @@ impl Bus {
             let _ = changes.changed().await;
         }
     }
-}
-
-/// A count as a gauge takes it; above 2^32 it no longer matters how many there are.
-fn gauge(number: u64) -> f64 {
-    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }

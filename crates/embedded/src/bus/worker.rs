@@ -2,15 +2,13 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::error::Error;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::FutureExt;
-use kernel::bus::{Delivery, Message, Subscription};
-use kernel::{Problem, Time, request};
+use kernel::bus::{Delivery, Message, Subscription, attempt};
+use kernel::queues::REASON_BYTES_MAX;
+use kernel::{Problem, Time};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -24,8 +22,6 @@ use super::{Bus, Shared};
 
 /// How often dead letters past their time are dropped.
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
-/// Bytes of a failure's reason that are kept.
-const REASON_BYTES_MAX: usize = 2_000;
 /// How long to wait before reading again what could not be read.
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -112,14 +108,6 @@ struct Worker {
     slot: Slot,
 }
 
-/// What became of a batch.
-enum Outcome {
-    /// All done, except these.
-    Answered(HashMap<String, String>),
-    /// None is done.
-    Broken(String),
-}
-
 impl Worker {
     async fn run(mut self, cancel: CancellationToken) {
         let shared = Arc::clone(&self.shared);
@@ -202,8 +190,8 @@ impl Worker {
             let outcome = self.handle(deliveries, &known, until).await;
             for (id, taken) in known {
                 let reason = match &outcome {
-                    Outcome::Answered(failed) => failed.get(&id).cloned(),
-                    Outcome::Broken(reason) => Some(reason.clone()),
+                    Ok(failed) => failed.get(&id).cloned(),
+                    Err(reason) => Some(reason.clone()),
                 };
                 match reason {
                     Some(reason) => failed.push(self.failure(&taken, reason, Some(until))),
@@ -253,34 +241,17 @@ impl Worker {
         Failure { pos, tries: Tries { receives, alone: taken.alone, reason }, until }
     }
 
-    /// Runs the handler for as long as the messages stay hidden; past that, and after a panic,
-    /// every one of them counts as failed.
+    /// Runs the handler for as long as the messages stay hidden.
     async fn handle(
         &mut self,
         deliveries: Vec<Delivery>,
         known: &[(String, Taken)],
         until: Time,
-    ) -> Outcome {
+    ) -> Result<HashMap<String, String>, String> {
         self.note(known.iter().map(|(_, taken)| (taken.pos, taken.receives)));
-        let scope = self.scope(&deliveries);
-        let handler = &self.subscription.handler;
-        let work = async {
-            match scope {
-                Some(scope) => request::within(scope, handler.handle(deliveries)).await,
-                None => handler.handle(deliveries).await,
-            }
-        };
-        let outcome = tokio::select! {
-            answered = AssertUnwindSafe(work).catch_unwind() => match answered {
-                Ok(failed) => Outcome::Answered(
-                    failed.into_iter().map(|failed| (failed.id, reason(&failed.problem))).collect(),
-                ),
-                Err(panic) => Outcome::Broken(format!("the handler panicked: {}", text(&*panic))),
-            },
-            () = self.shared.until(Some(until)) => {
-                Outcome::Broken("the handler took longer than the visibility time-out".to_owned())
-            }
-        };
+        let deadline = Instant::now() + self.shared.policy.visibility;
+        let over = self.shared.until(Some(until));
+        let outcome = attempt(&*self.subscription.handler, deliveries, deadline, over).await;
         // Whatever ends the process from here on, it is none of these.
         self.note(std::iter::empty());
         outcome
@@ -292,15 +263,6 @@ impl Worker {
             tracing::warn!(queue = self.subscription.queue, %error, "receives are not noted");
         }
     }
-
-    /// The trace of the deliveries, where it is one; a batch of many has none.
-    fn scope(&self, deliveries: &[Delivery]) -> Option<request::Scope> {
-        let trace = |delivery: &Delivery| delivery.message.event.traceparent.clone();
-        let traceparent = deliveries.first().and_then(trace)?;
-        let one = deliveries.iter().all(|other| trace(other).as_ref() == Some(&traceparent));
-        let deadline = Instant::now() + self.shared.policy.visibility;
-        one.then_some(request::Scope { traceparent, deadline })
-    }
 }
 
 const fn done(taken: &Taken) -> Done {
@@ -311,21 +273,4 @@ fn unread(taken: &Taken, reason: String, until: Time) -> Failure {
     let receives = taken.receives - 1;
     let tries = Tries { receives, alone: taken.alone, reason };
     Failure { pos: taken.pos, tries, until: Some(until) }
-}
-
-/// A problem with all its causes, for the operator.
-fn reason(problem: &Problem) -> String {
-    let mut text = problem.to_string();
-    let mut cause = problem.source();
-    while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
-        cause = inner.source();
-    }
-    text
-}
-
-fn text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
 }
