@@ -23,6 +23,17 @@ pub async fn within<F: Future>(scope: Scope, work: F) -> F::Output {
     SCOPE.scope(scope, work).await
 }
 
+/// The same work, which stays part of the present request when it goes on in a task of its own.
+pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let scope = SCOPE.try_with(Scope::clone).ok();
+    async move {
+        match scope {
+            Some(scope) => within(scope, work).await,
+            None => work.await,
+        }
+    }
+}
+
 /// The trace of the present request, where there is one.
 pub fn traceparent() -> Option<String> {
     SCOPE.try_with(|scope| scope.traceparent.clone()).ok()

@@ -26,8 +26,10 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
-use kernel::Clock;
+use kernel::sequence::Ticket;
 use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write, check};
+use kernel::{Clock, request};
+use tracing::Instrument;
 
 use crate::config::Renewal;
 
@@ -128,6 +130,19 @@ impl Table for DynamoTable {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), TableError> {
         check::commit(&writes)?;
         self.commit_all(&writes).await
+    }
+
+    /// DynamoDB does not know that an asker went away, and does what it was sent. So the request
+    /// goes on without them, and the ticket stays with it up to its answer.
+    async fn commit_ordered(&self, writes: Vec<Write>, ticket: &Ticket) -> Result<(), TableError> {
+        let (table, ticket) = (self.clone(), ticket.clone());
+        let committing = async move {
+            let outcome = table.commit(writes).await;
+            drop(ticket);
+            outcome
+        };
+        let committing = tokio::spawn(request::carried(committing).in_current_span());
+        committing.await.unwrap_or_else(|ended| Err(TableError::Unavailable(ended.to_string())))
     }
 
     async fn scatter(&self, writes: Vec<Scatter>) -> Result<(), TableError> {

@@ -6,8 +6,11 @@ use std::time::Duration;
 use aws::dynamodb::DynamoTable;
 use aws_config::SdkConfig;
 use aws_config::timeout::TimeoutConfig;
+use conformance::SeededIds;
+use kernel::sequence::Sequence;
 use kernel::table::{Condition, Key, Query, Scatter, Table, TableError, Write, get_one};
 use serde_json::json;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::bed;
@@ -100,6 +103,35 @@ async fn failures_of_theirs_leave_a_commit_uncertain() {
         assert!(is_unavailable(&table.commit(add_and_put()).await));
         assert!(is_unavailable(&table.get(&[key("a")]).await));
         assert!(is_unavailable(&table.query(Query::all("p", 1)).await));
+    }
+}
+
+/// One write and many go different ways.
+#[tokio::test]
+async fn a_row_whose_asker_went_away_is_in_flight_until_it_is_there() {
+    for more in [None, Some(Write::add(key("count"), 1))] {
+        let (stage, told) = (Stage::new(), Arc::new(Notify::new()));
+        let late = Arc::clone(&told);
+        let server = first(move || Reply::Late(Arc::clone(&late))).await;
+        let sequence = Sequence::new(SeededIds::new(stage.clock.clone(), 1));
+        let ticket = sequence.take();
+        let (id, row) = (ticket.id(), key(&ticket.id().to_string()));
+        let asking = tokio::spawn({
+            let (table, put) = (table(&stage, &server), Write::put(row.clone(), ""));
+            let writes = [put].into_iter().chain(more).collect();
+            async move { table.commit_ordered(writes, &ticket).await }
+        });
+        while server.count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        asking.abort();
+        assert!(asking.await.unwrap_err().is_cancelled());
+
+        assert!(sequence.settled().await < id, "a reader would pass it");
+        assert!(get_one(&*stage.table(), row.clone()).await.unwrap().is_none());
+        told.notify_one();
+        while sequence.settled().await < id {}
+        assert!(get_one(&*stage.table(), row).await.unwrap().is_some());
     }
 }
 

@@ -6,6 +6,7 @@ use conformance::testbed::Testbed;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// A request as it arrived.
@@ -30,6 +31,8 @@ pub(crate) enum Reply {
     Pass,
     /// Pass it on, and lose the answer.
     Lose,
+    /// Pass it on once told, whether anybody still waits for the answer or not.
+    Late(Arc<Notify>),
     /// This answer.
     Answer(u16, String),
     /// Never answer.
@@ -128,6 +131,10 @@ async fn serve(mut stream: TcpStream, script: Arc<Script>, told: Arc<Mutex<Vec<R
         Reply::Lose => {
             pass(&request, raw).await;
             return;
+        }
+        Reply::Late(told) => {
+            told.notified().await;
+            pass(&request, raw).await
         }
         Reply::Hang => std::future::pending().await,
     };
