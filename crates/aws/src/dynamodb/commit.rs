@@ -60,49 +60,35 @@ impl DynamoTable {
     }
 
     async fn commit_one(&self, planned: &mut Planned<'_>) -> Result<(), Obstacle> {
-        if let Write::Check { .. } = planned.write {
-            return self.check_one(planned).await.map_err(Obstacle::Final);
-        }
-        let request = planned.request(self.clock.now());
-        let condition = request.condition.map(str::to_owned);
-        let values = request.values.given();
+        let Request { key, action, condition, values } = planned.request(self.clock.now());
+        let (condition, values) = (condition.map(str::to_owned), values.given());
         let config = Watch::once().config();
-        let (operation, sent) = match request.action {
-            Action::Put(item) => {
-                let put = self.client.put_item().table_name(&self.name).set_item(Some(item));
-                let put = put.set_condition_expression(condition);
-                let put = put.set_expression_attribute_values(values);
-                let put = put.set_return_consumed_capacity(self.capacity());
-                self.asked("PutItem");
-                let sent = put.customize().config_override(config).send().await;
-                ("PutItem", sent.map(|sent| sent.consumed_capacity).map_err(|e| plain(&e)))
-            }
+        // The SDK's builders have the same methods, but share no trait.
+        macro_rules! send {
+            ($operation:literal, $builder:expr) => {{
+                let request = $builder
+                    .table_name(&self.name)
+                    .set_condition_expression(condition)
+                    .set_expression_attribute_values(values)
+                    .set_return_consumed_capacity(self.capacity());
+                self.asked($operation);
+                let sent = request.customize().config_override(config).send().await;
+                sent.map(|sent| self.used($operation, &sent.consumed_capacity))
+                    .map_err(|error| plain(&error))
+            }};
+        }
+        let client = &self.client;
+        let sent = match action {
+            Action::Put(item) => send!("PutItem", client.put_item().set_item(Some(item))),
             Action::Update(change) => {
-                let update = self.client.update_item().table_name(&self.name);
-                let update = update.set_key(Some(request.key)).update_expression(change);
-                let update = update.set_condition_expression(condition);
-                let update = update.set_expression_attribute_values(values);
-                let update = update.set_return_consumed_capacity(self.capacity());
-                self.asked("UpdateItem");
-                let sent = update.customize().config_override(config).send().await;
-                ("UpdateItem", sent.map(|sent| sent.consumed_capacity).map_err(|e| plain(&e)))
+                let update = client.update_item().set_key(Some(key)).update_expression(change);
+                send!("UpdateItem", update)
             }
-            Action::Delete | Action::Check => {
-                let delete = self.client.delete_item().table_name(&self.name);
-                let delete = delete.set_key(Some(request.key));
-                let delete = delete.set_condition_expression(condition);
-                let delete = delete.set_expression_attribute_values(values);
-                let delete = delete.set_return_consumed_capacity(self.capacity());
-                self.asked("DeleteItem");
-                let sent = delete.customize().config_override(config).send().await;
-                ("DeleteItem", sent.map(|sent| sent.consumed_capacity).map_err(|e| plain(&e)))
-            }
+            Action::Delete => send!("DeleteItem", client.delete_item().set_key(Some(key))),
+            Action::Check => return self.check_one(planned).await.map_err(Obstacle::Final),
         };
         match sent {
-            Ok(capacity) => {
-                self.used(operation, &capacity);
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(TableError::Unmet(_)) if planned.guess_again() => Err(Obstacle::Guess),
             Err(TableError::Unmet(_)) => Err(Obstacle::Final(TableError::Unmet(planned.index))),
             Err(other) => Err(other.into()),
@@ -164,45 +150,27 @@ impl DynamoTable {
     fn transaction_item(&self, request: Request) -> Result<TransactWriteItem, TableError> {
         let Request { key, action, condition, values } = request;
         let (condition, values) = (condition.map(str::to_owned), values.given());
+        // As above.
+        macro_rules! built {
+            ($builder:expr) => {
+                $builder
+                    .table_name(&self.name)
+                    .set_condition_expression(condition)
+                    .set_expression_attribute_values(values)
+                    .build()
+                    .map_err(|error| unbuilt(&error))?
+            };
+        }
         let item = TransactWriteItem::builder();
         let item = match action {
-            Action::Put(attributes) => item.put(
-                Put::builder()
-                    .table_name(&self.name)
-                    .set_item(Some(attributes))
-                    .set_condition_expression(condition)
-                    .set_expression_attribute_values(values)
-                    .build()
-                    .map_err(|error| unbuilt(&error))?,
-            ),
-            Action::Update(change) => item.update(
-                Update::builder()
-                    .table_name(&self.name)
-                    .set_key(Some(key))
-                    .update_expression(change)
-                    .set_condition_expression(condition)
-                    .set_expression_attribute_values(values)
-                    .build()
-                    .map_err(|error| unbuilt(&error))?,
-            ),
-            Action::Delete => item.delete(
-                Delete::builder()
-                    .table_name(&self.name)
-                    .set_key(Some(key))
-                    .set_condition_expression(condition)
-                    .set_expression_attribute_values(values)
-                    .build()
-                    .map_err(|error| unbuilt(&error))?,
-            ),
-            Action::Check => item.condition_check(
-                ConditionCheck::builder()
-                    .table_name(&self.name)
-                    .set_key(Some(key))
-                    .set_condition_expression(condition)
-                    .set_expression_attribute_values(values)
-                    .build()
-                    .map_err(|error| unbuilt(&error))?,
-            ),
+            Action::Put(attributes) => item.put(built!(Put::builder().set_item(Some(attributes)))),
+            Action::Update(change) => {
+                item.update(built!(Update::builder().set_key(Some(key)).update_expression(change)))
+            }
+            Action::Delete => item.delete(built!(Delete::builder().set_key(Some(key)))),
+            Action::Check => {
+                item.condition_check(built!(ConditionCheck::builder().set_key(Some(key))))
+            }
         };
         Ok(item.build())
     }
@@ -243,10 +211,12 @@ fn judge(planned: &mut [Planned<'_>], reasons: &[CancellationReason]) -> Obstacl
         };
         decided = decided.or(Some(error));
     }
-    let unexplained = || TableError::Unavailable("cancelled without a reason".to_owned());
     match decided {
         Some(obstacle) => obstacle,
         None if guessed => Obstacle::Guess,
-        None => Obstacle::Final(unexplained()),
+        None => {
+            let cause = "cancelled without a reason";
+            Obstacle::Final(TableError::Unavailable(cause.to_owned()))
+        }
     }
 }
