@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kernel::limiter::{Bucket, Decision, Limiter, Rate};
+use kernel::limiter::{Bucket, Decision, Gcra, Limiter, nanos};
 use kernel::table::{Condition, Key, Table, TableError, Write, get_one};
 use kernel::{Clock, Problem, Time};
 use quick_cache::sync::Cache;
@@ -50,7 +50,6 @@ impl Default for Config {
 const LEASE_PART: u32 = 4;
 /// Tries of one lease while other processes are faster.
 const LEASE_TRIES: usize = 5;
-const SEC_NANOS: u64 = 1_000_000_000;
 const MILLI_NANOS: u64 = 1_000_000;
 
 type Name = [u8; 16];
@@ -93,7 +92,7 @@ impl TableLimiter {
 
     /// Takes tokens from the bucket in the table, as many as one lease may have; none when there
     /// are none, or when others are always faster.
-    async fn lease(&self, key: &Key, rate: &Tokens, known: &mut Known, now: u64) {
+    async fn lease(&self, key: &Key, rate: &Gcra, known: &mut Known, now: u64) {
         if self.silent_until.load(Ordering::Acquire) <= now {
             let asked = self.lease_shared(key, rate, known, now);
             match tokio::time::timeout(self.config.lease_timeout, asked).await {
@@ -112,7 +111,7 @@ impl TableLimiter {
     }
 
     /// How many tokens a lease takes now.
-    fn share(&self, rate: &Tokens, known: &Known, now: u64) -> u32 {
+    fn share(&self, rate: &Gcra, known: &Known, now: u64) -> u32 {
         let available = rate.available(known.full_at, now);
         available.div_ceil(LEASE_PART).min(self.config.lease_tokens_max)
     }
@@ -120,7 +119,7 @@ impl TableLimiter {
     async fn lease_shared(
         &self,
         key: &Key,
-        rate: &Tokens,
+        rate: &Gcra,
         known: &mut Known,
         now: u64,
     ) -> Result<(), TableError> {
@@ -172,13 +171,13 @@ impl TableLimiter {
 #[async_trait]
 impl Limiter for TableLimiter {
     async fn take(&self, bucket: Bucket, key: &str) -> Result<Decision, Problem> {
-        let rate = Tokens::of(bucket.rate);
+        let rate = Gcra::of(bucket.rate);
         let name = name(bucket.name, key);
         let known = self.known(name);
         let mut known = known.lock().await;
-        let now = u64::try_from(self.clock.now().millis()).unwrap_or(0).saturating_mul(MILLI_NANOS);
+        let now = nanos(self.clock.now());
         // What is leased counts against the burst, however long it has lain here.
-        let room = rate.burst - rate.available(known.full_at, now);
+        let room = rate.missing(known.full_at, now);
         known.leased = known.leased.min(room);
         if known.leased == 0 && rate.available(known.full_at, now) > 0 {
             let key = Key::new(format!("limit#{}#{}", bucket.name, hex(&name)), "");
@@ -191,44 +190,6 @@ impl Limiter for TableLimiter {
         }
         known.leased -= 1;
         Ok(Decision { allowed: true, remaining: known.leased + available, retry_after_ms: 0 })
-    }
-}
-
-/// A rate in nanoseconds. A rate or burst of zero counts as one.
-struct Tokens {
-    burst: u32,
-    token_nanos: u64,
-}
-
-impl Tokens {
-    fn of(rate: Rate) -> Self {
-        // Rounded up, so that rounding never lets one more through.
-        let token_nanos = SEC_NANOS.div_ceil(u64::from(rate.per_sec.max(1)));
-        Self { burst: rate.burst.max(1), token_nanos }
-    }
-
-    /// What the bucket lacks. None is emptier than empty: where a clock was set back, nobody waits
-    /// out the jump.
-    fn missing_nanos(&self, full_at: u64, now: u64) -> u64 {
-        full_at.saturating_sub(now).min(self.token_nanos * u64::from(self.burst))
-    }
-
-    fn available(&self, full_at: u64, now: u64) -> u32 {
-        let capacity_nanos = self.token_nanos * u64::from(self.burst);
-        let tokens = (capacity_nanos - self.missing_nanos(full_at, now)) / self.token_nanos;
-        u32::try_from(tokens).unwrap_or(self.burst)
-    }
-
-    /// When the bucket is full again after `count` tokens were taken.
-    fn after(&self, full_at: u64, count: u32, now: u64) -> u64 {
-        now + self.missing_nanos(full_at, now) + self.token_nanos * u64::from(count)
-    }
-
-    /// How long until there is a token.
-    fn wait_millis(&self, full_at: u64, now: u64) -> u64 {
-        let capacity_nanos = self.token_nanos * u64::from(self.burst);
-        let with_one = self.missing_nanos(full_at, now) + self.token_nanos;
-        with_one.saturating_sub(capacity_nanos).div_ceil(MILLI_NANOS)
     }
 }
 

@@ -1,21 +1,19 @@
 //! Token buckets in memory.
 //!
-//! A bucket is one number: the moment it will be full again (GCRA, the leaky bucket seen from its
-//! other end). A full bucket is no entry at all, so idle keys cost nothing once they are swept out.
+//! A bucket is one number: the moment it will be full again ([`Gcra`]). A full bucket is no entry at
+//! all, so idle keys cost nothing once they are swept out.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use kernel::limiter::{Bucket, Decision, Limiter, Rate};
+use kernel::limiter::{Bucket, Decision, Gcra, Limiter, Rate, nanos};
 use kernel::{Clock, Problem};
 
 const SHARDS: usize = 32;
 /// Entries that a shard may gain before it is swept, at least.
 const SWEEP_ENTRIES_MIN: usize = 128;
-const SEC_NANOS: u64 = 1_000_000_000;
-const MILLI_NANOS: u64 = 1_000_000;
 
 /// The embedded limiter. What it holds is bounded by the keys that took a token in the last
 /// burst/rate seconds, twice over.
@@ -46,10 +44,6 @@ impl MemoryLimiter {
         Arc::new(Self { clock, hasher: RandomState::new(), shards })
     }
 
-    fn now_nanos(&self) -> u64 {
-        u64::try_from(self.clock.now().millis()).unwrap_or(0).saturating_mul(MILLI_NANOS)
-    }
-
     fn shard(&self, key: &str) -> &Mutex<Shard> {
         let hash = self.hasher.hash_one(key).to_le_bytes();
         &self.shards[usize::from(hash[0]) % SHARDS]
@@ -59,7 +53,7 @@ impl MemoryLimiter {
 #[async_trait]
 impl Limiter for MemoryLimiter {
     async fn take(&self, bucket: Bucket, key: &str) -> Result<Decision, Problem> {
-        let now = self.now_nanos();
+        let now = nanos(self.clock.now());
         let mut shard = self.shard(key).lock().unwrap_or_else(PoisonError::into_inner);
         if shard.entries >= shard.sweep_at {
             shard.sweep(now);
@@ -98,23 +92,16 @@ impl Shard {
     }
 }
 
-/// Takes a token from the bucket that is full at `full_at`. A rate or burst of zero counts as one.
-fn take(Rate { per_sec, burst }: Rate, full_at: &mut u64, now: u64) -> Decision {
-    // Rounded up, so that rounding never lets one more through.
-    let token_nanos = SEC_NANOS.div_ceil(u64::from(per_sec.max(1)));
-    let capacity_nanos = token_nanos * u64::from(burst.max(1));
-    // No bucket is emptier than empty: where the clock was set back, nobody waits out the jump.
-    let missing_nanos = full_at.saturating_sub(now).min(capacity_nanos);
-    let after_nanos = missing_nanos + token_nanos;
-    if after_nanos > capacity_nanos {
-        let wait_nanos = after_nanos - capacity_nanos;
-        let retry_after_ms = wait_nanos.div_ceil(MILLI_NANOS);
-        *full_at = now + missing_nanos;
+/// Takes a token from the bucket that is full at `full_at`.
+fn take(rate: Rate, full_at: &mut u64, now: u64) -> Decision {
+    let rate = Gcra::of(rate);
+    if rate.available(*full_at, now) == 0 {
+        let retry_after_ms = rate.wait_millis(*full_at, now);
+        *full_at = rate.after(*full_at, 0, now);
         return Decision { allowed: false, remaining: 0, retry_after_ms };
     }
-    *full_at = now + after_nanos;
-    let left = (capacity_nanos - after_nanos) / token_nanos;
-    let remaining = u32::try_from(left).unwrap_or(u32::MAX);
+    *full_at = rate.after(*full_at, 1, now);
+    let remaining = rate.available(*full_at, now);
     Decision { allowed: true, remaining, retry_after_ms: 0 }
 }
 
@@ -125,6 +112,8 @@ mod tests {
     use conformance::TestClock;
 
     use super::*;
+
+    const SEC_NANOS: u64 = 1_000_000_000;
 
     #[tokio::test]
     async fn it_is_a_limiter() {
