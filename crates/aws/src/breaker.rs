@@ -60,7 +60,7 @@ impl Breaker {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let probe = match *state {
             State::Closed { .. } => false,
-            State::Open { until } if self.clock.now() >= until => true,
+            State::Open { until } if self.is_over(until) => true,
             State::Open { .. } | State::Probing => return None,
         };
         if probe {
@@ -81,6 +81,12 @@ impl Breaker {
             metrics::gauge!("breaker_open", "target" => self.name).set(open);
             tracing::warn!(target = self.name, open = is_open, "a breaker has turned");
         }
+    }
+
+    /// Where the clock was set back, nobody waits out the jump.
+    fn is_over(&self, until: Time) -> bool {
+        let now = self.clock.now();
+        now >= until || until.since(now) > self.limits.open
     }
 
     fn open(&self) -> State {
@@ -174,6 +180,18 @@ mod tests {
         let (one, two) = (breaker.leave().unwrap(), breaker.leave().unwrap());
         one.succeeded();
         two.failed();
+        assert!(breaker.leave().is_some());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nothing_open() {
+        let (mut breaker, clock) = broken();
+        breaker.clock = TestClock::new();
+        assert!(breaker.leave().is_none(), "half a minute is not over");
+        breaker.clock = clock.clone();
+        clock.advance(Duration::from_hours(1));
+        breaker.leave().unwrap().failed();
+        breaker.clock = TestClock::new();
         assert!(breaker.leave().is_some());
     }
 

@@ -11,7 +11,6 @@
 //! limiter guards the service and must not stop it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,6 +20,8 @@ use kernel::{Clock, Problem, Time};
 use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
+
+use crate::breaker::{Breaker, BreakerLimits};
 
 /// How a limiter leases.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,8 +61,7 @@ pub struct TableLimiter {
     clock: Arc<dyn Clock>,
     config: Config,
     known: Cache<Name, Arc<Mutex<Known>>>,
-    /// Nanoseconds since 1970 before which the table is left alone.
-    silent_until: AtomicU64,
+    breaker: Breaker,
 }
 
 /// What a process knows of a bucket.
@@ -78,8 +78,9 @@ struct Known {
 impl TableLimiter {
     /// A limiter whose buckets lie in `table`.
     pub fn new(table: Arc<dyn Table>, clock: Arc<dyn Clock>, config: Config) -> Arc<Self> {
-        let (known, silent_until) = (Cache::new(config.buckets_max), AtomicU64::new(0));
-        Arc::new(Self { table, clock, config, known, silent_until })
+        let limits = BreakerLimits { failures_max: 1, open: config.silence };
+        let breaker = Breaker::new("limiter", limits, Arc::clone(&clock));
+        Arc::new(Self { table, clock, config, known: Cache::new(config.buckets_max), breaker })
     }
 
     fn known(&self, name: Name) -> Arc<Mutex<Known>> {
@@ -93,16 +94,15 @@ impl TableLimiter {
     /// Takes tokens from the bucket in the table, as many as one lease may have; none when there
     /// are none, or when others are always faster.
     async fn lease(&self, key: &Key, rate: &Gcra, known: &mut Known, now: u64) {
-        if self.silent_until.load(Ordering::Acquire) <= now {
+        if let Some(leave) = self.breaker.leave() {
             let asked = self.lease_shared(key, rate, known, now);
             match tokio::time::timeout(self.config.lease_timeout, asked).await {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => return leave.succeeded(),
                 Ok(Err(cause)) => tracing::debug!(%cause, "the limiter's table failed"),
                 Err(_) => tracing::debug!("the limiter's table did not answer"),
             }
             metrics::counter!("limiter_alone_total").increment(1);
-            let silence = u64::try_from(self.config.silence.as_nanos()).unwrap_or(u64::MAX);
-            self.silent_until.store(now.saturating_add(silence), Ordering::Release);
+            leave.failed();
         }
         known.seen = None;
         let count = self.share(rate, known, now);

@@ -1,15 +1,16 @@
 //! The connection: one for the whole process, multiplexed, that comes back by itself and never
 //! holds a caller up for long.
 //!
-//! A call waits for an answer as long as [`Settings::answer_timeout`]. After a call that failed for
-//! want of a connection, calls are refused without asking for [`Settings::rest`], and then one goes
-//! ahead to try: while Redis is away, requests go on without it at their usual speed.
+//! A call waits for an answer as long as [`Settings::answer_timeout`]. A call that failed for want
+//! of a connection opens a [`Breaker`] for [`Settings::rest`]: while Redis is away, requests go on
+//! without it at their usual speed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use kernel::Problem;
+use kernel::clock::SystemClock;
 use redis::aio::{ConnectionLike, ConnectionManager, ConnectionManagerConfig};
 use redis::cluster::{ClusterClientBuilder, ClusterConfig};
 use redis::cluster_async::ClusterConnection;
@@ -17,7 +18,8 @@ use redis::{
     Client, Cmd, FromRedisValue, Pipeline, RedisError, RedisFuture, ScriptInvocation,
     TlsCertificates, Value,
 };
-use tokio::time::Instant;
+
+use crate::breaker::{Breaker, BreakerLimits};
 
 /// Where Redis is and how long it is waited for.
 #[derive(Clone, Debug)]
@@ -132,9 +134,7 @@ const CLUSTER_RETRIES: u32 = 2;
 struct Shared {
     link: Link,
     prefix: String,
-    rest: Duration,
-    /// Until when nobody asks; none while it answers.
-    resting: Mutex<Option<Instant>>,
+    breaker: Breaker,
 }
 
 /// The connection; cheap to clone.
@@ -154,8 +154,9 @@ impl Redis {
         } else {
             Self::single(settings, certificates)?
         };
-        let (prefix, rest) = (settings.prefix.clone(), settings.rest);
-        Ok(Self(Arc::new(Shared { link, prefix, rest, resting: Mutex::new(None) })))
+        let limits = BreakerLimits { failures_max: 1, open: settings.rest };
+        let breaker = Breaker::new("redis", limits, Arc::new(SystemClock));
+        Ok(Self(Arc::new(Shared { link, prefix: settings.prefix.clone(), breaker })))
     }
 
     fn single(settings: &Settings, ca: Option<TlsCertificates>) -> Result<Link, Failure> {
@@ -249,7 +250,7 @@ impl Redis {
     }
 
     async fn asked<T: FromRedisValue>(&self, ask: Ask<'_>) -> Result<T, Failure> {
-        self.admit()?;
+        let leave = self.0.breaker.leave().ok_or(Failure::Resting)?;
         let mut answer = ask.of(self.0.link.clone()).await;
         // A connection that broke while nobody used it: the next one may be whole.
         if answer.as_ref().is_err_and(RedisError::is_connection_dropped) {
@@ -258,25 +259,12 @@ impl Redis {
         let away = answer.as_ref().is_err_and(|error| {
             error.is_timeout() || error.is_io_error() || error.is_unrecoverable_error()
         });
-        let mut resting = self.0.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        *resting = away.then(|| Instant::now() + self.0.rest);
         if away {
             metrics::counter!("redis_failures_total").increment(1);
+            leave.failed();
+        } else {
+            leave.succeeded();
         }
         Ok(answer?)
-    }
-
-    /// Lets a caller ask, or, after a rest, the first of them.
-    fn admit(&self) -> Result<(), Failure> {
-        let mut resting = self.0.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        match *resting {
-            Some(until) if now < until => Err(Failure::Resting),
-            Some(_) => {
-                *resting = Some(now + self.0.rest);
-                Ok(())
-            }
-            None => Ok(()),
-        }
     }
 }
