@@ -16,7 +16,7 @@
 //! show.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -185,29 +185,36 @@ impl RedisFeed {
 
     /// Makes up for what is owed; false where that fails, or somebody else is about it.
     async fn settle(&self) -> bool {
-        let due = {
-            let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        {
+            let mut owed = self.owed();
+            if self.clock.now() >= owed.until {
+                owed.users.clear();
+            }
             if owed.users.is_empty() {
                 return true;
             }
-            if self.clock.now() >= owed.until {
-                owed.users.clear();
-                return true;
-            }
-            owed.users.clone()
-        };
+        }
         let Ok(_settling) = self.settling.try_lock() else { return false };
+        // Much may be owed: no read looks through it for a Redis that is still away.
+        if self.redis.check().await.is_err() {
+            return false;
+        }
+        let due = self.owed().users.clone();
         if self.delete(due.keys().copied()).await.is_err() {
             return false;
         }
-        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut owed = self.owed();
         // Whoever has come to be owed anew in between still is.
         owed.users.retain(|user, number| due.get(user) != Some(number));
         owed.users.is_empty()
     }
 
+    fn owed(&self) -> MutexGuard<'_, Owed> {
+        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn owe(&self, users: &[UserId], failure: Failure) -> Result<(), Problem> {
-        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut owed = self.owed();
         if owed.users.len() + users.len() > self.limits.owed_max {
             return Err(failure.into());
         }

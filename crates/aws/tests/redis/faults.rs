@@ -5,23 +5,16 @@ use std::time::Duration;
 use aws::redis::sockets::{Entered, RegistryLimits};
 use aws::redis::{Redis, RedisFeed, RedisLimiter, Settings, SocketRegistry};
 use conformance::TestClock;
-use conformance::feed::skeleton;
 use kernel::feed::Feed;
 use kernel::limiter::{Bucket, Limiter, Rate};
 use kernel::{Code, UserId};
 use tokio::time::{Instant, timeout};
 
 use crate::servers::{Cluster, Server, open, settings};
-use crate::suites::feed;
+use crate::suites::{feed, read};
 
 const USER: UserId = UserId(ulid::Ulid(1));
 const OTHER: UserId = UserId(ulid::Ulid(2));
-
-async fn read(feed: &RedisFeed, user: UserId, entries: u64) -> (usize, bool) {
-    let load = Box::pin(async move { Ok(skeleton(entries)) });
-    let cached = feed.get_or_load(user, load).await.expect("no read fails because of Redis");
-    (cached.skeleton.entries.len(), cached.hit)
-}
 
 /// Waits until Redis is of use again, as readiness does.
 async fn back(redis: &Redis) {
@@ -159,6 +152,12 @@ async fn what_is_owed_is_bounded() {
     feed.forget(&users).await.unwrap();
     let refused = feed.forget(&[UserId(200_000_u128.into())]).await.unwrap_err();
     assert_eq!(refused.code, Code::Unavailable);
+    // However much that is, no read takes longer for it.
+    let began = Instant::now();
+    for _ in 0..1000 {
+        assert_eq!(read(&feed, USER, 3).await, (3, false));
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -12,15 +12,9 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::servers::{Cluster, Server, open, settings};
-use crate::suites::feed;
+use crate::suites::{feed, read};
 
 const USER: UserId = UserId(ulid::Ulid(1));
-
-async fn read(feed: &RedisFeed, user: UserId, entries: u64) -> (usize, bool) {
-    let load = Box::pin(async move { Ok(skeleton(entries)) });
-    let cached = feed.get_or_load(user, load).await.unwrap();
-    (cached.skeleton.entries.len(), cached.hit)
-}
 
 /// A read whose load has begun, and waits.
 async fn slow_read(

@@ -4,16 +4,25 @@ use std::sync::Arc;
 
 use aws::redis::feed::FeedLimits;
 use aws::redis::{Redis, RedisFeed, RedisLimiter, Settings};
-use kernel::Clock;
+use conformance::feed::skeleton;
 use kernel::clock::SystemClock;
+use kernel::feed::Feed;
 use kernel::ids::SystemIds;
 use kernel::limiter::{Bucket, Limiter, Rate};
+use kernel::{Clock, UserId};
 
 use crate::servers::{Cluster, Server, open, settings};
 
 pub(crate) fn feed(redis: Redis, clock: Arc<dyn Clock>) -> Arc<RedisFeed> {
     let ids = Arc::new(SystemIds::new(Arc::new(SystemClock)));
     RedisFeed::new(redis, FeedLimits::default(), clock, ids)
+}
+
+/// Reads through the cache: how many entries came, and whether they were cached.
+pub(crate) async fn read(feed: &RedisFeed, user: UserId, entries: u64) -> (usize, bool) {
+    let load = Box::pin(async move { Ok(skeleton(entries)) });
+    let cached = feed.get_or_load(user, load).await.expect("no read fails because of Redis");
+    (cached.skeleton.entries.len(), cached.hit)
 }
 
 /// Every case has a prefix, so a Redis, of its own.
