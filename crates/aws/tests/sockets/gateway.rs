@@ -8,31 +8,18 @@ use async_trait::async_trait;
 use aws::gateway::{GatewayLimits, GatewaySockets};
 use aws::redis::SocketRegistry;
 use aws::redis::sockets::RegistryLimits;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
 use bytes::Bytes;
 use conformance::sockets::{Door, End};
 use kernel::sockets::{CloseCode, Sockets};
 use kernel::{Code, Problem, UserId};
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::bed;
 use crate::endpoint::{Endpoint, Fault};
 use crate::servers::{Server, open, settings};
 
 const USER: UserId = UserId(ulid::Ulid(1));
 const OTHER: UserId = UserId(ulid::Ulid(2));
-
-fn sdk() -> SdkConfig {
-    let credentials = Credentials::new("test", "test", None, None, "this test");
-    SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::from_static("us-east-1"))
-        .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .timeout_config(aws::config::timeouts())
-        .retry_config(aws::config::retries())
-        .build()
-}
 
 /// The gateway's side of the system, with the handlers of `$connect` and `$disconnect`.
 #[derive(Clone)]
@@ -49,7 +36,9 @@ impl Gateway {
         let redis = open(&settings(vec![server.url()], false));
         let registry = SocketRegistry::new(redis, RegistryLimits::default());
         let limits = GatewayLimits { requests_max: 8 };
-        let sockets = GatewaySockets::new(&sdk(), &address, registry.clone(), limits);
+        // The bed's patience is not what is tested here.
+        let sdk = bed::sdk().into_builder().timeout_config(aws::config::timeouts()).build();
+        let sockets = GatewaySockets::new(&sdk, &address, registry.clone(), limits);
         Self { endpoint, registry, sockets, given: Arc::default() }
     }
 

@@ -2,6 +2,9 @@
 //! Redis.
 
 #[cfg(test)]
+#[path = "../bed/mod.rs"]
+mod bed;
+#[cfg(test)]
 mod endpoint;
 #[cfg(test)]
 mod gateway;
