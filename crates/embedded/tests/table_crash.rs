@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use conformance::TestClock;
-use embedded::table::{Options, Store, Told};
+use embedded::table::{Options, Store};
 use kernel::audit::Snapshot;
+use kernel::outbox::Told;
 use kernel::table::{Condition, Key, Query, Scatter, Table, TableError, Write, get_one};
 
 /// Names the directory to the child; without it, the child's test has nothing to do.

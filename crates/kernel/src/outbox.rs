@@ -1,7 +1,13 @@
 //! The transactional outbox: an event is a row in the commit that caused it, and a relay takes it
 //! to the bus. A crash between the two loses nothing; at worst an event is published twice.
 
+mod run;
+mod stream;
+
 use std::sync::Arc;
+
+pub use run::{Pace, run};
+pub use stream::{OutboxStream, Sender, Told, stream};
 
 use crate::bus::Bus;
 use crate::table::{Key, Query, Scatter, Table, TableError, Write};
@@ -26,7 +32,7 @@ pub fn write(event: &Event) -> Write {
     Write::put_json(key(event), event)
 }
 
-/// Whether a key is an outbox row, for a backend that streams them to the relay.
+/// Whether a key is an outbox row, for whoever streams them to the relay.
 pub fn is_row(key: &Key) -> bool {
     key.partition.starts_with(PARTITION_PREFIX)
 }

@@ -1,14 +1,15 @@
-//! The relay of a long-running process: hints, sweeps, and several relays of one table at once.
+//! The relay of a long-running process: what it is told of, sweeps, and several relays of one table
+//! at once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws::bus::relay::{Hint, hints, run};
+use aws::bus::relay::run;
 use conformance::{Oracle, TestClock};
 use kernel::Event;
 use kernel::bus::Bus;
-use kernel::outbox::{self, Relay};
+use kernel::outbox::{self, Relay, Sender, stream};
 use kernel::table::{Key, Table, Write};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -30,14 +31,14 @@ impl Room {
         Self { table, bus: Taker::new(refused), cancel: CancellationToken::new() }
     }
 
-    fn relay(&self, capacity: usize, sweep_every: Duration) -> (Hint, JoinHandle<()>) {
-        let (hint, hints) = hints(capacity);
+    fn relay(&self, capacity: usize, sweep_every: Duration) -> (Sender, JoinHandle<()>) {
+        let (hint, stream) = stream(capacity);
         let relay = Relay::new(Arc::clone(&self.table), Arc::clone(&self.bus) as Arc<dyn Bus>);
-        (hint, tokio::spawn(run(relay, hints, sweep_every, self.cancel.clone())))
+        (hint, tokio::spawn(run(relay, stream, sweep_every, self.cancel.clone())))
     }
 
     /// Commits rows, and hints where there is somebody to hint to.
-    async fn commit(&self, events: &[Event], hint: Option<&Hint>) {
+    async fn commit(&self, events: &[Event], hint: Option<&Sender>) {
         let writes: Vec<_> = events.iter().map(outbox::write).collect();
         self.table.commit(writes.clone()).await.unwrap();
         if let Some(hint) = hint {
@@ -105,6 +106,23 @@ async fn hints_that_overflow_lose_no_event() {
     run.await.unwrap();
     let taken: BTreeSet<_> = room.bus.taken().iter().map(|event| event.id).collect();
     assert_eq!(taken.len(), 50);
+}
+
+#[tokio::test]
+async fn what_may_have_been_missed_is_looked_for_at_once() {
+    let room = Room::new(BTreeSet::new());
+    let (hint, run) = room.relay(100, NEVER);
+    let events = events(2);
+    room.commit(&events[..1], None).await;
+    room.bus.took(1).await;
+    room.emptied().await;
+    room.commit(&events[1..], None).await;
+    hint.miss();
+    room.bus.took(2).await;
+    room.emptied().await;
+    room.cancel.cancel();
+    run.await.unwrap();
+    assert_eq!(room.bus.taken(), events);
 }
 
 #[tokio::test]

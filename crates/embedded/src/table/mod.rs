@@ -9,7 +9,6 @@ mod codec;
 mod committer;
 mod engine;
 mod import;
-mod outbox;
 mod queue;
 mod snapshot;
 mod sweep;
@@ -22,6 +21,7 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 use kernel::Clock;
+use kernel::outbox::{self, OutboxStream};
 use kernel::sequence::Ticket;
 use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write, check};
 use tokio::sync::oneshot;
@@ -34,10 +34,11 @@ use codec::Row;
 use committer::Committer;
 use engine::Engine;
 pub use import::ImportError;
-pub use outbox::{OutboxStream, Told};
 use queue::{CHUNK_ROWS_MAX, Queue};
 pub use snapshot::StoreSnapshot;
 
+/// Outbox rows that wait for their relay, at most; beyond them it is told to sweep.
+const OUTBOX_ROWS_MAX: usize = 8192;
 /// Bytes of items in one answer to a query, about; a longer walk goes on at `next`.
 const QUERY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
@@ -205,7 +206,7 @@ impl Store {
     /// The stream of committed outbox rows; there is one, so only the first call gets it. Rows that
     /// were committed before have to be swept.
     pub fn outbox(&self) -> Option<OutboxStream> {
-        let (sender, stream) = outbox::channel();
+        let (sender, stream) = outbox::stream(OUTBOX_ROWS_MAX);
         self.shared.outbox.set(sender).ok().map(|()| stream)
     }
 

@@ -1,43 +1,58 @@
-//! The committed outbox rows as a stream, so that the relay need not look for them.
+//! The committed outbox rows as a stream, so that the relay need not look for them. A row in the
+//! table is the truth, the stream only saves looking for it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use kernel::Event;
 use tokio::sync::{Notify, mpsc};
 
-/// Rows in the stream, at most; beyond them the relay is told to sweep.
-const ROWS_MAX: usize = 8192;
+use super::is_row;
+use crate::Event;
+use crate::table::Write;
 
-#[derive(Default)]
+#[derive(Default, Debug)]
 struct Missed {
     some: AtomicBool,
     told: Notify,
 }
 
-/// The committer's end.
-pub(super) struct Sender {
+/// The end of those who commit.
+#[derive(Clone, Debug)]
+pub struct Sender {
     rows: mpsc::Sender<Bytes>,
     missed: Arc<Missed>,
 }
 
 impl Sender {
-    /// Hands on a committed row. Never waits: a slow relay finds the rest in the table.
-    pub(super) fn send(&self, body: Bytes) {
+    /// Hands on the rows of the outbox among `writes`, which are committed. Never waits: a slow
+    /// relay finds the rest in the table.
+    pub fn committed(&self, writes: &[Write]) {
+        for write in writes {
+            if let Write::Put { key, body, .. } = write
+                && is_row(key)
+            {
+                self.send(body.clone());
+            }
+        }
+    }
+
+    /// Hands on the body of a committed row. Never waits.
+    pub fn send(&self, body: Bytes) {
         if self.rows.try_send(body).is_err() {
             self.miss();
         }
     }
 
     /// There may be rows that were never handed on.
-    pub(super) fn miss(&self) {
+    pub fn miss(&self) {
         self.missed.some.store(true, Ordering::Release);
         self.missed.told.notify_one();
     }
 }
 
-/// The events of committed outbox rows, in the order of their commits.
+/// The events of committed outbox rows, in the order in which they were handed on.
+#[derive(Debug)]
 pub struct OutboxStream {
     rows: mpsc::Receiver<Bytes>,
     missed: Arc<Missed>,
@@ -48,14 +63,15 @@ pub struct OutboxStream {
 pub enum Told {
     /// Events, at least one; their rows are durable.
     Events(Vec<Event>),
-    /// The stream overflowed: the rows have to be looked for in the table.
+    /// Rows were missed, as by an overflow: they have to be looked for in the table.
     Missed,
-    /// The table is closed.
+    /// Nobody can commit any more.
     Closed,
 }
 
-pub(super) fn channel() -> (Sender, OutboxStream) {
-    let (sender, rows) = mpsc::channel(ROWS_MAX);
+/// A stream of `rows_max` rows at most; beyond them the relay is told to sweep.
+pub fn stream(rows_max: usize) -> (Sender, OutboxStream) {
+    let (sender, rows) = mpsc::channel(rows_max.max(1));
     let missed = Arc::new(Missed::default());
     (Sender { rows: sender, missed: Arc::clone(&missed) }, OutboxStream { rows, missed })
 }
