@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use conformance::{SeededIds, TestClock};
 use embedded::bus::{Bus, Options};
+use embedded::table::OpenError;
 use kernel::bus::{Bus as _, Delivery, Failed, Handler, QueuePolicy, QueueSpec, Subscription};
 use kernel::clock::SystemClock;
 use kernel::event::Like;
@@ -24,9 +25,16 @@ const FIRST: &str = "MINI_SNS_BUS_FIRST";
 const SAFE: &str = "safe ";
 const SPECS: &[QueueSpec] = &[QueueSpec { name: QUEUE, kinds: EventKind::ALL }];
 
+/// Opens it; waits for the threads of the one before to let go of the directory.
 fn open(dir: &Path) -> Arc<Bus> {
-    let clock = Arc::new(SystemClock);
-    Bus::open(dir, QueuePolicy::default(), Options::default(), clock, SPECS).unwrap()
+    loop {
+        let clock = Arc::new(SystemClock);
+        match Bus::open(dir, QueuePolicy::default(), Options::default(), clock, SPECS) {
+            Ok(bus) => return bus,
+            Err(OpenError::InUse { .. }) => std::thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// Likes whose versions count up from `from`.
