@@ -23,10 +23,10 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_apigatewaymanagement::Client;
 use aws_sdk_apigatewaymanagement::config::Builder;
-use aws_sdk_apigatewaymanagement::error::{DisplayErrorContext, SdkError};
 use aws_sdk_apigatewaymanagement::primitives::Blob;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use kernel::problem::told;
 use kernel::sockets::{CloseCode, Sockets};
 use kernel::{Problem, UserId};
 
@@ -111,7 +111,7 @@ impl GatewaySockets {
             return Ok(());
         }
         metrics::counter!("frames_refused_total").increment(1);
-        let refused = refused("PostToConnection", error);
+        let refused = refused("PostToConnection", &error);
         // It is told nothing more than that it has ended; resuming brings what it missed.
         self.end(user, connection).await.map_err(|_| refused)
     }
@@ -121,7 +121,7 @@ impl GatewaySockets {
         if let Err(error) = delete.send().await
             && !error.as_service_error().is_some_and(|error| error.is_gone_exception())
         {
-            return Err(refused("DeleteConnection", error));
+            return Err(refused("DeleteConnection", &error));
         }
         self.forget(user, connection).await;
         Ok(())
@@ -135,12 +135,8 @@ impl GatewaySockets {
     }
 }
 
-fn refused<E, R>(asked: &'static str, error: SdkError<E, R>) -> Refused
-where
-    E: std::error::Error + Send + Sync + 'static,
-    R: std::fmt::Debug + Send + Sync + 'static,
-{
-    Refused { asked, cause: DisplayErrorContext(error).to_string() }
+fn refused(asked: &'static str, error: &dyn std::error::Error) -> Refused {
+    Refused { asked, cause: told(error) }
 }
 
 #[async_trait]

@@ -5,10 +5,11 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
     CancellationReason, ConditionCheck, Delete, Put, TransactWriteItem, Update,
 };
+use kernel::problem::told;
 use kernel::table::{Condition, TableError, Write};
 
 use super::DynamoTable;
-use super::fault::{Watch, pause, refusal, told, unbuilt};
+use super::fault::{Watch, pause, refusal, unbuilt};
 use super::item::is_live;
 use super::plan::{Action, Planned, Request, plan};
 

@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 use aws_smithy_types::error::operation::BuildError;
+use kernel::problem::told;
 use kernel::table::TableError;
 
 /// Rounds of asking again for what DynamoDB left undone without any progress.
@@ -45,21 +46,6 @@ where
 /// A request that the SDK would not build: a defect.
 pub(super) fn unbuilt(error: &BuildError) -> TableError {
     TableError::Malformed(told(error))
-}
-
-/// An error with all its causes.
-pub(super) fn told(error: &dyn Error) -> String {
-    let mut told = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        // The SDK's errors often say what their cause says.
-        if !told.contains(&text) {
-            told = format!("{told}: {text}");
-        }
-        cause = error.source();
-    }
-    told
 }
 
 /// Waits before round `round` of asking again; false when the request has no time left for that.
