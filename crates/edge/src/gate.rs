@@ -32,7 +32,7 @@ use crate::render::render;
 use crate::routes::{Access, Class, Route, Routes};
 use crate::token::{self, Sent};
 use crate::trace::Names;
-use crate::{Edge, address, compress, docs, secure};
+use crate::{Config, Edge, address, compress, docs, secure};
 
 /// The edge, ready to serve.
 pub(crate) struct Gate {
@@ -93,7 +93,7 @@ impl Visit<'_> {
 struct Panicked(String);
 
 /// The problem that stands for a handler's panic.
-pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Problem {
+fn panicked(panic: &(dyn Any + Send)) -> Problem {
     Problem::internal(Panicked(panic_text(panic).to_owned()))
 }
 
@@ -116,24 +116,13 @@ impl Gate {
         let version = parts.version;
         let mut upload = Upload::new(&parts, body);
         let mut visit = self.greet(&parts);
-        let span = tracing::info_span!(
-            "request",
-            request_id = visit.names.request_id,
-            trace_id = visit.names.trace_id()
-        );
-        let serving = self.serve(&mut visit, parts, &mut upload, route).instrument(span);
-        let served = match AssertUnwindSafe(serving).catch_unwind().await {
-            Ok(served) => served,
-            Err(panic) => Err(panicked(panic.as_ref())),
-        };
-        let mut response = served.unwrap_or_else(IntoResponse::into_response);
+        let span = visit.names.span();
+        let mut response =
+            answered(self.serve(&mut visit, parts, &mut upload, route).instrument(span)).await;
         let elapsed = started.elapsed();
         let drained = upload.drain().await;
         self.finish(&visit, &mut response);
-        // What was not read would be taken for the next request. HTTP/2 has no such header.
-        if !drained && version < Version::HTTP_2 {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
+        close_unless(drained, version, &mut response);
         let (status, principal) = (response.status(), visit.principal.as_deref());
         record(visit.route, &visit.method, &visit.names, principal, status, elapsed);
         response
@@ -166,10 +155,7 @@ impl Gate {
         route: routing::Route,
     ) -> Result<Response, Problem> {
         let config = &self.edge.config;
-        if uri_bytes(&parts) > config.uri_max_bytes {
-            let detail = format!("An address has at most {} bytes.", config.uri_max_bytes);
-            return Err(Problem::new(Code::UriTooLong, detail));
-        }
+        check_uri(&parts, config)?;
         if let Some(answer) = Cors::preflight(&parts, visit.origin.as_ref()) {
             return Ok(answer);
         }
@@ -267,6 +253,27 @@ pub(crate) async fn in_time<F: Future>(
     })
 }
 
-pub(crate) fn uri_bytes(parts: &Parts) -> usize {
-    parts.uri.path_and_query().map_or(0, |text| text.as_str().len())
+/// The answer of whatever serves, be it a problem or a panic.
+pub(crate) async fn answered(serving: impl Future<Output = Result<Response, Problem>>) -> Response {
+    let served = match AssertUnwindSafe(serving).catch_unwind().await {
+        Ok(served) => served,
+        Err(panic) => Err(panicked(panic.as_ref())),
+    };
+    served.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// What was not read would be taken for the next request. HTTP/2 has no such header.
+pub(crate) fn close_unless(drained: bool, version: Version, response: &mut Response) {
+    if !drained && version < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+pub(crate) fn check_uri(parts: &Parts, config: &Config) -> Result<(), Problem> {
+    let bytes = parts.uri.path_and_query().map_or(0, |text| text.as_str().len());
+    if bytes > config.uri_max_bytes {
+        let detail = format!("An address has at most {} bytes.", config.uri_max_bytes);
+        return Err(Problem::new(Code::UriTooLong, detail));
+    }
+    Ok(())
 }

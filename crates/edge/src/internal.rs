@@ -6,35 +6,33 @@
 //! log line are those of every request. Where all services live in one process there are no such
 //! routes: the address answers 404.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::post;
 use axum::{Json as Answer, Router};
-use futures_util::FutureExt;
-use http::Version;
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, HeaderValue};
+use http::header::{CACHE_CONTROL, HeaderValue};
 use http::request::Parts;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use kernel::internal::{
     Claims, EDGES_MAX, Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, LIKED, Liked, Newest, POSTS,
-    POSTS_EXIST, POSTS_NEWEST, PROFILES, SECRET_MIN_BYTES, Service, TOKEN_SECS, TOKEN_USE,
+    POSTS_EXIST, POSTS_NEWEST, PROFILES, Service, TOKEN_SECS, TOKEN_USE, WeakSecret, strong,
 };
 use kernel::peers::{Followers, Peers};
 use kernel::table::GET_KEYS_MAX;
-use kernel::{Clock, Code, Post, PostId, Problem, Profile, UserId};
+use kernel::{Clock, Post, PostId, Problem, Profile, UserId};
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::body::Upload;
-use crate::gate::{in_time, panicked, uri_bytes};
+use crate::gate::{answered, check_uri, close_unless, in_time};
 use crate::record::record;
 use crate::render::render;
 use crate::routes::Routes;
+use crate::token::{self, Sent};
 use crate::trace::Names;
 use crate::{Config, Json};
 
@@ -61,19 +59,14 @@ pub struct TokenVerifier {
     clock: Arc<dyn Clock>,
 }
 
-/// A shared secret is too short to keep anybody out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("a shared secret has at least {SECRET_MIN_BYTES} bytes")]
-pub struct WeakSecret;
-
 impl TokenVerifier {
     /// A verifier for tokens over any of `secrets`: more than one while the secret is replaced.
     pub fn new(secrets: &[&[u8]], clock: Arc<dyn Clock>) -> Result<Self, WeakSecret> {
-        if secrets.is_empty() || secrets.iter().any(|secret| secret.len() < SECRET_MIN_BYTES) {
+        if secrets.is_empty() {
             return Err(WeakSecret);
         }
-        let keys = secrets.iter().map(|secret| DecodingKey::from_secret(secret)).collect();
-        Ok(Self { keys, clock })
+        let keys = secrets.iter().map(|secret| Ok(DecodingKey::from_secret(strong(secret)?)));
+        Ok(Self { keys: keys.collect::<Result<_, _>>()?, clock })
     }
 
     /// Whether `token` is a service token for `service` that is good now.
@@ -98,22 +91,16 @@ impl TokenVerifier {
 }
 
 impl Guard {
-    fn admits(&self, parts: &Parts, service: Service) -> bool {
+    fn admits(&self, parts: &Parts, service: Service, config: &Config) -> bool {
         match self {
             Self::Token(verifier) => {
-                bearer(parts).is_some_and(|token| verifier.accepts(token, service))
+                // Of no route that takes it from elsewhere than the header.
+                let sent = token::sent(parts, "", config.token_max_bytes);
+                matches!(sent, Sent::Token(token) if verifier.accepts(token, service))
             }
             Self::Signed(signed) => signed(parts),
         }
     }
-}
-
-/// The one token of a request, in the header alone.
-fn bearer(parts: &Parts) -> Option<&str> {
-    let mut values = parts.headers.get_all(AUTHORIZATION).iter();
-    let (value, None) = (values.next()?, values.next()) else { return None };
-    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
 /// Everything that the internal routes need.
@@ -189,22 +176,14 @@ async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -> Re
     let matched = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let route = door.routes.find(matched.as_deref());
     let mut upload = Upload::new(&parts, body);
-    let span =
-        tracing::info_span!("request", request_id = names.request_id, trace_id = names.trace_id());
-    let serving = door.serve(&names, parts, &mut upload, next).instrument(span);
-    let served = match AssertUnwindSafe(serving).catch_unwind().await {
-        Ok(served) => served,
-        Err(panic) => Err(panicked(panic.as_ref())),
-    };
-    let mut response = served.unwrap_or_else(IntoResponse::into_response);
+    let serving = door.serve(&names, parts, &mut upload, next).instrument(names.span());
+    let mut response = answered(serving).await;
     let elapsed = started.elapsed();
     let drained = upload.drain().await;
     names.tell(response.headers_mut());
     render(&mut response, &names, route, false);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if !drained && version < Version::HTTP_2 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
+    close_unless(drained, version, &mut response);
     record(route, &method, &names, None, response.status(), elapsed);
     response
 }
@@ -218,13 +197,10 @@ impl Door {
         next: Next,
     ) -> Result<Response, Problem> {
         let config = &self.internal.config;
-        if !self.internal.guard.admits(&parts, self.service) {
+        if !self.internal.guard.admits(&parts, self.service, config) {
             return Err(Problem::unauthenticated("Only services may ask this."));
         }
-        if uri_bytes(&parts) > config.uri_max_bytes {
-            let detail = format!("An address has at most {} bytes.", config.uri_max_bytes);
-            return Err(Problem::new(Code::UriTooLong, detail));
-        }
+        check_uri(&parts, config)?;
         let body = upload.take(&parts, config).await?;
         let budget = Duration::from_millis(config.deadline_millis);
         let request = Request::from_parts(parts, body);

@@ -1,6 +1,5 @@
 //! Problems as people see them (RFC 9457), and as the log sees them.
 
-
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{

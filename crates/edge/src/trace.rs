@@ -56,6 +56,11 @@ impl Names {
         self.traceparent.get(3..35).unwrap_or_default()
     }
 
+    /// What everything that is logged on the way belongs to.
+    pub(crate) fn span(&self) -> tracing::Span {
+        tracing::info_span!("request", request_id = self.request_id, trace_id = self.trace_id())
+    }
+
     /// Tells the names in an answer.
     pub(crate) fn tell(&self, headers: &mut HeaderMap) {
         let mut put = |name, text: &str| {

@@ -58,6 +58,16 @@ pub const TOKEN_SECS: i64 = 60;
 /// The `token_use` of service tokens; users' tokens have another.
 pub const TOKEN_USE: &str = "service";
 
+/// A shared secret is too short to keep anybody out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("a shared secret has at least {SECRET_MIN_BYTES} bytes")]
+pub struct WeakSecret;
+
+/// The secret, unless it is weak.
+pub fn strong(secret: &[u8]) -> Result<&[u8], WeakSecret> {
+    if secret.len() < SECRET_MIN_BYTES { Err(WeakSecret) } else { Ok(secret) }
+}
+
 /// The claims of a service token: a JWT (HS256) over the secret that the processes share.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Claims {

@@ -22,13 +22,14 @@ use kernel::internal::{
     POSTS_NEWEST, PROFILES, Service,
 };
 use kernel::peers::{Followers, Peers};
+use kernel::problem::told;
 use kernel::{Clock, Code, FieldError, Post, PostId, Problem, Profile, UserId, request};
 use reqwest::{Client, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
-pub use proof::{Proof, ServiceToken, SigV4, WeakSecret};
+pub use proof::{Proof, ServiceToken, SigV4};
 
 use crate::breaker::{Breaker, BreakerLimits};
 
@@ -225,6 +226,16 @@ impl HttpPeers {
         }
     }
 
+    /// The answer for each of `ids`, in their order.
+    async fn each<Id, T>(&self, service: Service, path: &str, ids: &[Id]) -> Result<Vec<T>, Problem>
+    where
+        Id: Clone + Serialize + Sync,
+        T: DeserializeOwned + Send,
+    {
+        let question = Ids { ids: ids.to_vec() };
+        self.ask(service, path, &question, |answers: &Vec<T>| answers.len() == ids.len()).await
+    }
+
     /// Asks once, and tells the breaker.
     async fn attempt<T: DeserializeOwned>(
         &self,
@@ -271,9 +282,9 @@ impl HttpPeers {
             request.headers_mut().insert("traceparent", value);
         }
         let request = reqwest::Request::try_from(request)
-            .map_err(|error| Failure::Unreachable(chain(&error)))?;
+            .map_err(|error| Failure::Unreachable(told(&error)))?;
         let response = self.http.execute(request).await;
-        let response = response.map_err(|error| Failure::Unreachable(chain(&error)))?;
+        let response = response.map_err(|error| Failure::Unreachable(told(&error)))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let answer = self.read(response).await?;
         if status == StatusCode::OK {
@@ -293,24 +304,13 @@ impl HttpPeers {
         let mut answer = Vec::new();
         loop {
             let chunk = response.chunk().await;
-            match chunk.map_err(|error| Failure::Unreachable(chain(&error)))? {
+            match chunk.map_err(|error| Failure::Unreachable(told(&error)))? {
                 Some(chunk) if answer.len() + chunk.len() > max => return Err(too_large()),
                 Some(chunk) => answer.extend_from_slice(&chunk),
                 None => return Ok(answer),
             }
         }
     }
-}
-
-/// An error with its causes: reqwest's own text names none of them.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// A problem as a peer writes it.
@@ -357,15 +357,11 @@ fn problem(code: Code, written: Written) -> Problem {
 #[async_trait]
 impl Peers for HttpPeers {
     async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
-        let len = ids.len();
-        let question = Ids { ids: ids.to_vec() };
-        self.ask(Service::Post, POSTS, &question, |posts: &Vec<_>| posts.len() == len).await
+        self.each(Service::Post, POSTS, ids).await
     }
 
     async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
-        let len = ids.len();
-        let question = Ids { ids: ids.to_vec() };
-        self.ask(Service::Post, POSTS_EXIST, &question, |exist: &Vec<_>| exist.len() == len).await
+        self.each(Service::Post, POSTS_EXIST, ids).await
     }
 
     async fn newest_posts(
@@ -380,16 +376,11 @@ impl Peers for HttpPeers {
     }
 
     async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
-        let len = ids.len();
-        let question = Ids { ids: ids.to_vec() };
-        self.ask(Service::User, PROFILES, &question, |found: &Vec<_>| found.len() == len).await
+        self.each(Service::User, PROFILES, ids).await
     }
 
     async fn like_counts(&self, posts: &[PostId]) -> Result<Vec<u64>, Problem> {
-        let len = posts.len();
-        let question = Ids { ids: posts.to_vec() };
-        self.ask(Service::Social, LIKE_COUNTS, &question, |counts: &Vec<_>| counts.len() == len)
-            .await
+        self.each(Service::Social, LIKE_COUNTS, posts).await
     }
 
     async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {

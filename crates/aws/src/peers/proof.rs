@@ -15,7 +15,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use kernel::Clock;
-use kernel::internal::{Claims, SECRET_MIN_BYTES, Service, TOKEN_SECS, TOKEN_USE};
+use kernel::internal::{Claims, Service, TOKEN_SECS, TOKEN_USE, WeakSecret, strong};
 
 /// Credentials are fetched anew when they end sooner than this.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
@@ -28,11 +28,6 @@ pub enum Proof {
     SigV4(SigV4),
 }
 
-/// A shared secret is too short to keep anybody out.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("a shared secret has at least {SECRET_MIN_BYTES} bytes")]
-pub struct WeakSecret;
-
 /// Makes service tokens.
 pub struct ServiceToken {
     key: EncodingKey,
@@ -42,10 +37,7 @@ pub struct ServiceToken {
 impl ServiceToken {
     /// Tokens over the secret that the processes share.
     pub fn new(secret: &[u8], clock: Arc<dyn Clock>) -> Result<Self, WeakSecret> {
-        if secret.len() < SECRET_MIN_BYTES {
-            return Err(WeakSecret);
-        }
-        Ok(Self { key: EncodingKey::from_secret(secret), clock })
+        Ok(Self { key: EncodingKey::from_secret(strong(secret)?), clock })
     }
 
     /// A token for that service, good for a minute. Cheaper to make than to keep.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use aws::peers::{Proof, ServiceToken, SigV4, WeakSecret};
+use aws::peers::{Proof, ServiceToken, SigV4};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use conformance::TestClock;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use kernel::internal::Claims;
+use kernel::internal::{Claims, WeakSecret};
 use kernel::peers::{Followers, Peers};
 use kernel::request::{Scope, within};
 use kernel::{Clock, Code, Post, PostId, Profile, Time, UserId};
