@@ -1,7 +1,7 @@
 //! Token buckets in memory.
 //!
-//! A bucket is one number: the moment it will be full again ([`Gcra`]). A full bucket is no entry at
-//! all, so idle keys cost nothing once they are swept out.
+//! A bucket is one number: the moment it will be full again ([`Gcra`]). A full bucket is no entry
+//! at all, so idle keys cost nothing once they are swept out.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
