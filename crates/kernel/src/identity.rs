@@ -4,13 +4,15 @@
 //! of refresh tokens, each good once, and short-lived access tokens that are verified offline.
 
 pub mod attempts;
+pub mod rows;
+pub mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Principal, Problem, UserId};
+use crate::{Code, Principal, Problem, UserId};
 
 /// What a sign-in gives.
 #[derive(Clone, PartialEq, Eq)]
@@ -90,4 +92,35 @@ pub trait Identity: Send + Sync {
 
     /// The `iss` of access tokens.
     fn issuer(&self) -> &str;
+}
+
+/// 401: the address is unknown or the password wrong, which is told alike.
+pub fn bad_credentials() -> Problem {
+    Problem::new(Code::BadCredentials, "Check the e-mail address and the password.")
+}
+
+/// 401: a refresh token that is good for nothing.
+pub fn invalid_refresh_token() -> Problem {
+    Problem::new(Code::InvalidRefreshToken, "The refresh token is not valid. Sign in again.")
+}
+
+/// 401: an access token that is good for nothing.
+pub fn bad_access_token() -> Problem {
+    Problem::unauthenticated("The access token is not valid or has expired.")
+}
+
+/// 409: another account has the address.
+pub fn email_taken() -> Problem {
+    Problem::new(Code::EmailTaken, "There is an account with this e-mail address.")
+}
+
+/// 403: a good refresh token, but of another user.
+pub fn not_their_session() -> Problem {
+    Problem::new(Code::Forbidden, "This session is somebody else's.")
+}
+
+/// 429: not now, for everything that checks passwords is busy.
+pub fn too_busy() -> Problem {
+    let detail = "Too many people are signing in at this moment. Try again soon.";
+    Problem::new(Code::RateLimited, detail).retry_after_secs(1)
 }

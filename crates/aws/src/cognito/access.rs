@@ -1,12 +1,12 @@
 //! Access tokens: what they say, and those that have been verified already.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kernel::identity::session::Ended;
 use kernel::{Principal, Time, UserId};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
@@ -78,20 +78,13 @@ impl Known {
 /// Verified tokens, and sessions that this process has ended.
 pub(super) struct Verified {
     tokens: Cache<TokenDigest, Arc<Known>>,
-    ended: RwLock<Ended>,
-}
-
-/// Ended sessions, each until its last access token has expired.
-#[derive(Default)]
-struct Ended {
-    until: HashMap<String, Time>,
-    sweep_at: usize,
+    ended: Ended,
 }
 
 impl Verified {
     /// Room for `tokens_max` tokens.
     pub(super) fn new(tokens_max: usize) -> Self {
-        Self { tokens: Cache::new(tokens_max), ended: RwLock::default() }
+        Self { tokens: Cache::new(tokens_max), ended: Ended::default() }
     }
 
     /// Whom a token speaks for, where it was verified before, has not expired, and its session has
@@ -118,18 +111,11 @@ impl Verified {
 
     /// Whether a session has been ended by this process.
     pub(super) fn has_ended(&self, session: &str) -> bool {
-        let ended = self.ended.read().unwrap_or_else(PoisonError::into_inner);
-        ended.until.contains_key(session)
+        self.ended.has(session)
     }
 
     /// Ends a session, whose access tokens will all have expired at `until`.
     pub(super) fn end(&self, session: &str, now: Time, until: Time) {
-        let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
-        ended.until.insert(session.to_owned(), until);
-        if ended.until.len() >= ended.sweep_at {
-            ended.until.retain(|_, until| *until > now);
-            // Twice what is left, so that sweeping costs each session a constant.
-            ended.sweep_at = (ended.until.len() * 2).max(1024);
-        }
+        self.ended.end(session, now, until);
     }
 }

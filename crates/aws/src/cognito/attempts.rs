@@ -4,8 +4,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kernel::identity::attempts::{Attempts, Limit};
-use kernel::table::{Attempt, Condition, Item, Key, Table, Write, get_one, retry};
-use kernel::{Code, Problem, Time, request};
+use kernel::identity::rows::{self, attempts_key};
+use kernel::identity::too_busy;
+use kernel::table::{Attempt, Condition, Table, get_one, retry};
+use kernel::{Problem, Time, request};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -13,16 +15,6 @@ use tokio::time::{Instant, timeout_at};
 const SLOTS: usize = 256;
 /// The time of a request that is kept for the work after the wait.
 const WORK: Duration = Duration::from_millis(800);
-
-/// Where the failures of `account`, the digest of an address, are kept.
-pub(super) fn key(account: &str) -> Key {
-    Key::new(format!("identity#attempts#{account}"), "")
-}
-
-/// What an item says; nothing where there is none.
-pub(super) fn read(item: Option<&Item>) -> Result<Attempts, Problem> {
-    Ok(item.map(Item::json).transpose()?.unwrap_or_default())
-}
 
 /// Notes one more failure, unless others have locked the account meanwhile: a burst over several
 /// processes is one reason to lock it, not two.
@@ -33,15 +25,13 @@ pub(super) async fn note(
     limit: Limit,
 ) -> Result<(), Problem> {
     retry(|| async {
-        let item = get_one(table, key(account)).await?;
-        let mut attempts = read(item.as_ref())?;
+        let item = get_one(table, attempts_key(account)).await?;
+        let mut attempts = Attempts::of(item.as_ref())?;
         if attempts.check(now).is_err() {
             return Ok(());
         }
         attempts.fail(now, limit);
-        let row = Write::put_json(key(account), &attempts)
-            .expiring(attempts.matters_until(now, limit))
-            .when(Condition::unchanged(item.as_ref()));
+        let row = attempts.row(account, now, limit).when(Condition::unchanged(item.as_ref()));
         Ok::<(), Attempt>(table.commit(vec![row]).await?)
     })
     .await
@@ -101,7 +91,7 @@ impl Gate {
     where
         F: Future<Output = Result<(usize, T), Problem>>,
     {
-        let slot = &self.0[number(account) % SLOTS];
+        let slot = &self.0[rows::slot(account, SLOTS)];
         let left = request::time_left(patience + WORK).saturating_sub(WORK).min(patience);
         let until = Instant::now() + left;
         loop {
@@ -127,16 +117,4 @@ fn try_enter(slot: &Slot, failures_max: usize) -> Option<Pass<'_>> {
         *inside += 1;
         Pass { slot, rank: *inside, is_let_in: false }
     })
-}
-
-fn number(account: &str) -> usize {
-    account
-        .bytes()
-        .take(8)
-        .fold(0, |number: usize, byte| number.wrapping_mul(31).wrapping_add(usize::from(byte)))
-}
-
-fn too_busy() -> Problem {
-    let detail = "Too many people are signing in at this moment. Try again soon.";
-    Problem::new(Code::RateLimited, detail).retry_after_secs(1)
 }

@@ -35,14 +35,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_cognitoidentityprovider::Client;
-use kernel::identity::{Identity, Revoke, Tokens};
-use kernel::table::{
-    Attempt, Condition, Item, Key, QUERY_ITEMS_MAX, Scatter, Table, TableError, Write, get_one,
-    retry,
+use kernel::identity::attempts::Attempts;
+use kernel::identity::rows::{Address, account, attempts_key, email_key, user_key};
+use kernel::identity::session::{Session, end_all_but};
+use kernel::identity::{
+    Identity, Revoke, Tokens, bad_credentials, email_taken, invalid_refresh_token,
+    not_their_session,
 };
-use kernel::{Clock, Code, Ids, Principal, Problem, Time, UserId, fold};
+use kernel::table::{
+    Attempt, Condition, Item, Key, QUERY_ITEMS_MAX, Table, TableError, Write, get_one, retry,
+};
+use kernel::{Clock, Code, Ids, Principal, Problem, Time, UserId};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use ulid::Ulid;
 
 use attempts::Gate;
@@ -51,7 +55,7 @@ pub use create::{Created, REFRESH_GRACE_SECS, create};
 pub use fault::Fault;
 pub use keys::KeysError;
 use pool::{Grant, Making, Pool};
-use session::{RefreshToken, Session};
+use session::RefreshToken;
 pub use session::{Sessions, TableSessions};
 pub use verifier::Verifier;
 
@@ -80,54 +84,16 @@ pub struct CognitoIdentity {
     verifier: Verifier,
 }
 
-/// Whose an address is.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Address {
-    user_id: UserId,
-}
-
 /// What is known of a user beside the pool.
 #[derive(Serialize, Deserialize)]
 struct Owner {
     email: String,
 }
 
-/// What stands for an address in keys: the same for all that compare equal, and of one length,
-/// whatever was sent.
-fn account(email: &str) -> String {
-    let digest = Sha256::digest(fold(email));
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// A name that no user has, so that an unknown address costs the same work as a known one.
 fn nobody(account: &str) -> UserId {
     let digits = account.get(..32).unwrap_or_default();
     UserId(Ulid(u128::from_str_radix(digits, 16).unwrap_or_default()))
-}
-
-fn email_key(account: &str) -> Key {
-    Key::new(format!("identity#email#{account}"), "")
-}
-
-fn user_key(user: UserId) -> Key {
-    Key::new(user.prefixed("identity#user#"), "")
-}
-
-fn bad_credentials() -> Problem {
-    Problem::new(Code::BadCredentials, "Check the e-mail address and the password.")
-}
-
-fn invalid_refresh_token() -> Problem {
-    Problem::new(Code::InvalidRefreshToken, "The refresh token is not valid. Sign in again.")
-}
-
-fn bad_access_token() -> Problem {
-    Problem::unauthenticated("The access token is not valid or has expired.")
-}
-
-fn email_taken() -> Problem {
-    Problem::new(Code::EmailTaken, "There is an account with this e-mail address.")
 }
 
 /// A sign-in that Cognito let through: whose, by which version of the address's row, and the
@@ -169,9 +135,9 @@ impl CognitoIdentity {
         let limit = self.config.limit();
         let patience = Duration::from_millis(self.config.sign_in_patience_millis);
         let read = || async {
-            let keys = [attempts::key(&account), email_key(&account)];
+            let keys = [attempts_key(&account), email_key(&account)];
             let mut found = self.table.get(&keys).await?.into_iter();
-            let attempts = attempts::read(found.next().flatten().as_ref())?;
+            let attempts = Attempts::of(found.next().flatten().as_ref())?;
             let now = self.clock.now();
             attempts.check(now)?;
             Ok((attempts.failures(now, limit), (attempts, found.next().flatten())))
@@ -186,7 +152,7 @@ impl CognitoIdentity {
         match (grant, address) {
             (Some(grant), Some(address)) if grant.user == user => {
                 if !attempts.is_empty() {
-                    self.table.commit(vec![Write::delete(attempts::key(&account))]).await?;
+                    self.table.commit(vec![Write::delete(attempts_key(&account))]).await?;
                 }
                 Ok(Proof { account, version: address.version, grant })
             }
@@ -246,22 +212,8 @@ impl CognitoIdentity {
     }
 
     async fn end_all_but(&self, user: UserId, kept: Option<&str>) -> Result<(), Problem> {
-        loop {
-            let rows = session::oldest(&*self.table, user, QUERY_ITEMS_MAX).await?;
-            let more = rows.len() == QUERY_ITEMS_MAX;
-            let ending: Vec<Item> =
-                rows.into_iter().filter(|row| Some(row.key.sort.as_str()) != kept).collect();
-            for row in &ending {
-                self.verifier.end(&row.key.sort);
-            }
-            if !ending.is_empty() {
-                let rows = ending.into_iter().map(|row| Scatter::Delete(row.key)).collect();
-                self.table.scatter(rows).await?;
-            }
-            if !more {
-                return Ok(());
-            }
-        }
+        let ended = |session: &str| self.verifier.end(session);
+        Ok(end_all_but(&*self.table, user, kept, ended).await?)
     }
 
     /// Ends one session. Its tokens are refused here first: should its row stay because the table
@@ -276,10 +228,10 @@ impl CognitoIdentity {
         let row = get_one(&*self.table, token.key()).await?;
         let row = row.ok_or_else(invalid_refresh_token)?;
         let session: Session = row.json()?;
-        if !session.has(token) {
+        if !token.is_of(&session) {
             return Err(invalid_refresh_token().into());
         }
-        if !session.newest_is(token) {
+        if !token.is_newest_of(&session) {
             // Two hold this family's tokens, and one of them is not who signed in.
             self.end(row.key).await?;
             self.let_go(&token.cognito).await;
@@ -297,7 +249,7 @@ impl CognitoIdentity {
         }
         let cognito = grant.refresh_token.clone().unwrap_or_else(|| token.cognito.clone());
         let next = token.next(self.ids.secret(), cognito);
-        let write = self.session_row(&next, session.started_at);
+        let write = self.session_row(&next, session.started_at());
         self.table.commit(vec![write.when(Condition::Version(row.version))]).await?;
         Ok(tokens(grant, &next))
     }
@@ -337,7 +289,7 @@ impl CognitoIdentity {
         let writes = vec![
             Write::delete(user_key(user)).when(Condition::Version(row.version)),
             Write::delete(email_key(&account)),
-            Write::delete(attempts::key(&account)),
+            Write::delete(attempts_key(&account)),
         ];
         Ok(self.table.commit(writes).await?)
     }
@@ -406,11 +358,10 @@ impl Identity for CognitoIdentity {
         let Some(row) = get_one(&*self.table, token.key()).await? else { return Ok(()) };
         let session: Session = row.json()?;
         if token.user != user {
-            let good = session.has(&token) && session.newest_is(&token);
-            let theirs = || Problem::new(Code::Forbidden, "This session is somebody else's.");
-            return if good { Err(theirs()) } else { Ok(()) };
+            let good = token.is_of(&session) && token.is_newest_of(&session);
+            return if good { Err(not_their_session()) } else { Ok(()) };
         }
-        if session.has(&token) {
+        if token.is_of(&session) {
             self.end(row.key).await?;
             self.let_go(&token.cognito).await;
         }

@@ -2,14 +2,15 @@
 //! good. The row is the referee: it says who may refresh, and while it is there the session's
 //! access tokens are good. It knows digests only.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use std::sync::Arc;
-
+use kernel::identity::rows;
+use kernel::identity::session::Session;
 use kernel::table::{Item, Key, Query, Table, TableError, get_one};
 use kernel::{Problem, Time, UserId};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Bytes of a refresh token's text, at most. Cognito's part has about 1,800.
@@ -31,7 +32,7 @@ pub struct TableSessions(pub Arc<dyn Table>);
 #[async_trait]
 impl Sessions for TableSessions {
     async fn is_open(&self, user: UserId, session: &str) -> Result<bool, Problem> {
-        Ok(get_one(&*self.0, key(user, session)).await?.is_some())
+        Ok(get_one(&*self.0, rows::session_key(user, session)).await?.is_some())
     }
 }
 
@@ -43,23 +44,6 @@ pub(super) struct RefreshToken {
     own: [u8; 32],
     /// What Cognito gave.
     pub(super) cognito: String,
-}
-
-/// What is kept of a session.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Session {
-    family: String,
-    newest: String,
-    pub(super) started_at: Time,
-}
-
-fn digest(parts: &[&[u8]]) -> String {
-    let mut digest = Sha256::new();
-    for part in parts {
-        digest.update(part);
-    }
-    URL_SAFE_NO_PAD.encode(digest.finalize())
 }
 
 impl RefreshToken {
@@ -117,37 +101,28 @@ impl RefreshToken {
 
     /// Where its session is kept.
     pub(super) fn key(&self) -> Key {
-        key(self.user, &self.session)
+        rows::session_key(self.user, &self.session)
     }
 
     /// What to keep of the session while this is its newest token.
     pub(super) fn session(&self, started_at: Time) -> Session {
-        let newest = digest(&[&self.own, self.cognito.as_bytes()]);
-        Session { family: digest(&[&self.family]), newest, started_at }
-    }
-}
-
-// What is compared are digests of secrets: how long it takes tells nothing of the secrets.
-impl Session {
-    /// Whether the token was given out in this session, be it used or not.
-    pub(super) fn has(&self, token: &RefreshToken) -> bool {
-        self.family == digest(&[&token.family])
+        Session::new(&self.family, &self.newest(), started_at)
     }
 
-    /// Whether the token is the newest one.
-    pub(super) fn newest_is(&self, token: &RefreshToken) -> bool {
-        self.newest == digest(&[&token.own, token.cognito.as_bytes()])
+    /// Whether it was given out in that session, be it used or not.
+    pub(super) fn is_of(&self, session: &Session) -> bool {
+        session.has(&self.family)
     }
-}
 
-/// The partition of a user's sessions.
-fn partition(user: UserId) -> String {
-    user.prefixed("identity#session#")
-}
+    /// Whether it is that session's newest one.
+    pub(super) fn is_newest_of(&self, session: &Session) -> bool {
+        session.newest_is(&self.newest())
+    }
 
-/// Where a session is kept.
-pub(super) fn key(user: UserId, session: &str) -> Key {
-    Key::new(partition(user), session)
+    /// What is this token's own.
+    fn newest(&self) -> [&[u8]; 2] {
+        [&self.own, self.cognito.as_bytes()]
+    }
 }
 
 /// Up to `limit` of a user's sessions, the oldest sign-in first.
@@ -156,10 +131,10 @@ pub(super) async fn oldest(
     user: UserId,
     limit: usize,
 ) -> Result<Vec<Item>, TableError> {
-    let mut items = table.query(Query::all(partition(user), limit)).await?.items;
+    let mut items = table.query(Query::all(rows::sessions(user), limit)).await?.items;
     let mut ages = Vec::with_capacity(items.len());
     for item in items.drain(..) {
-        ages.push((item.json::<Session>()?.started_at, item));
+        ages.push((item.json::<Session>()?.started_at(), item));
     }
     ages.sort_by_key(|(started_at, _)| *started_at);
     Ok(ages.into_iter().map(|(_, item)| item).collect())
@@ -180,10 +155,10 @@ mod tests {
         let first = token();
         let next = first.next([5; 32], "eyJ.e".into());
         let session = next.session(Time::from_millis(0));
-        assert!(session.has(&next) && session.newest_is(&next));
-        assert!(session.has(&first) && !session.newest_is(&first));
+        assert!(next.is_of(&session) && next.is_newest_of(&session));
+        assert!(first.is_of(&session) && !first.is_newest_of(&session));
         let other = RefreshToken { family: [9; 32], ..first.next([5; 32], "eyJ.e".into()) };
-        assert!(!session.has(&other));
+        assert!(!other.is_of(&session));
     }
 
     #[test]

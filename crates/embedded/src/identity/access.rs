@@ -3,14 +3,13 @@
 //! All revocations of the embedded backend pass through this process, so a token that was good and
 //! whose session has not been ended here is good until it expires: one digest and two lookups.
 
-use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use kernel::identity::session::Ended;
 use kernel::{Principal, Time};
 use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use ulid::Ulid;
 
 /// What an access token says, in Cognito's names.
 #[derive(Clone, Serialize, Deserialize)]
@@ -43,27 +42,20 @@ pub(super) fn digest(token: &str) -> TokenDigest {
 
 /// Verified tokens and ended sessions.
 pub(super) struct Verified {
-    tokens: Cache<TokenDigest, (Ulid, Arc<Principal>)>,
-    ended: RwLock<Ended>,
-}
-
-/// Sessions that have ended, each until its last access token has expired.
-#[derive(Default)]
-struct Ended {
-    until: HashMap<Ulid, Time>,
-    sweep_at: usize,
+    tokens: Cache<TokenDigest, Arc<Principal>>,
+    ended: Ended,
 }
 
 impl Verified {
     /// Room for `tokens_max` tokens.
     pub(super) fn new(tokens_max: usize) -> Self {
-        Self { tokens: Cache::new(tokens_max), ended: RwLock::default() }
+        Self { tokens: Cache::new(tokens_max), ended: Ended::default() }
     }
 
     /// Whom a token speaks for, where it was verified before and still is good.
     pub(super) fn get(&self, token: &TokenDigest, now: Time) -> Option<Arc<Principal>> {
-        let (session, principal) = self.tokens.get(token)?;
-        if principal.expires_at <= now || self.has_ended(session) {
+        let principal = self.tokens.get(token)?;
+        if principal.expires_at <= now || self.has_ended(&principal.session) {
             self.tokens.remove(token);
             return None;
         }
@@ -71,25 +63,18 @@ impl Verified {
     }
 
     /// Remembers a verified token.
-    pub(super) fn insert(&self, token: TokenDigest, session: Ulid, principal: Arc<Principal>) {
-        self.tokens.insert(token, (session, principal));
+    pub(super) fn insert(&self, token: TokenDigest, principal: Arc<Principal>) {
+        self.tokens.insert(token, principal);
     }
 
     /// Whether a session has been ended by this process.
-    pub(super) fn has_ended(&self, session: Ulid) -> bool {
-        let ended = self.ended.read().unwrap_or_else(PoisonError::into_inner);
-        ended.until.contains_key(&session)
+    pub(super) fn has_ended(&self, session: &str) -> bool {
+        self.ended.has(session)
     }
 
     /// Ends a session, whose access tokens will all have expired at `until`.
-    pub(super) fn end(&self, session: Ulid, now: Time, until: Time) {
-        let mut ended = self.ended.write().unwrap_or_else(PoisonError::into_inner);
-        ended.until.insert(session, until);
-        if ended.until.len() >= ended.sweep_at {
-            ended.until.retain(|_, until| *until > now);
-            // Twice what is left, so that sweeping costs each session a constant.
-            ended.sweep_at = (ended.until.len() * 2).max(1024);
-        }
+    pub(super) fn end(&self, session: &str, now: Time, until: Time) {
+        self.ended.end(session, now, until);
     }
 
     /// Forgets every verified token, so that each is looked at anew.

@@ -1,9 +1,10 @@
 //! The rules that stored identities keep.
 
 use kernel::audit::{Finding, Snapshot};
+use kernel::identity::rows::{Address, account, email_key};
 use kernel::table::{Item, TableError};
 
-use super::{Address, Credentials, account};
+use super::Credentials;
 
 /// Whether each address leads to its user and each user to their address; expects the user
 /// service's data.
@@ -24,7 +25,7 @@ pub fn audit(snapshot: &dyn Snapshot) -> Result<Vec<Finding>, TableError> {
         let row = row?;
         let email = row.json::<Credentials>()?.email;
         let user = row.key.partition.trim_start_matches("identity#user#").to_owned();
-        match addresses.remove(&super::email_key(&account(&email)).partition) {
+        match addresses.remove(&email_key(&account(&email)).partition) {
             Some((owner, _)) if owner == user => {}
             Some((owner, _)) => finding(&row, format!("its address leads to {owner}")),
             None => finding(&row, "its address leads nowhere".into()),

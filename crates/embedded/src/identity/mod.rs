@@ -12,7 +12,6 @@
 //! passwords nor tokens are kept, and no type that holds one is `Debug`.
 
 mod access;
-mod attempts;
 mod audit;
 mod keys;
 mod password;
@@ -24,23 +23,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use kernel::identity::attempts::Limit;
-use kernel::identity::{Identity, Revoke, Tokens};
-use kernel::table::{
-    Attempt, Condition, Item, Key, QUERY_ITEMS_MAX, Scatter, Table, TableError, Write, get_one,
-    retry,
+use kernel::identity::attempts::{Attempts, Limit};
+use kernel::identity::rows::{Address, account, attempts_key, email_key, session_key, user_key};
+use kernel::identity::session::{Session, end_all_but};
+use kernel::identity::{
+    Identity, Revoke, Tokens, bad_access_token, bad_credentials, email_taken,
+    invalid_refresh_token, not_their_session,
 };
-use kernel::{Clock, Code, Ids, Principal, Problem, Time, UserId, fold};
+use kernel::table::{
+    Attempt, Condition, QUERY_ITEMS_MAX, Table, TableError, Write, get_one, retry,
+};
+use kernel::{Clock, Ids, Principal, Problem, Time, UserId};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use ulid::Ulid;
 
 use access::{Claims, Verified};
 pub use audit::audit;
 use keys::Keys;
 pub use keys::KeysError;
 use password::Passwords;
-use session::{RefreshToken, Session};
+use session::RefreshToken;
 use turnstile::Turnstiles;
 
 /// An access token is shorter than this; longer ones are refused unread.
@@ -129,39 +130,6 @@ struct Credentials {
     password: String,
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Address {
-    user_id: UserId,
-}
-
-/// What stands for an address in keys: the same for all that compare equal, and of one length,
-/// whatever was sent.
-fn account(email: &str) -> String {
-    let digest = Sha256::digest(fold(email));
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn email_key(account: &str) -> Key {
-    Key::new(format!("identity#email#{account}"), "")
-}
-
-fn user_key(user: UserId) -> Key {
-    Key::new(format!("identity#user#{user}"), "")
-}
-
-fn bad_credentials() -> Problem {
-    Problem::new(Code::BadCredentials, "Check the e-mail address and the password.")
-}
-
-fn invalid_refresh_token() -> Problem {
-    Problem::new(Code::InvalidRefreshToken, "The refresh token is not valid. Sign in again.")
-}
-
-fn bad_access_token() -> Problem {
-    Problem::unauthenticated("The access token is not valid or has expired.")
-}
-
 /// A user's credentials and the version that a commit on them must meet.
 struct Known {
     user: UserId,
@@ -219,14 +187,15 @@ impl EmbeddedIdentity {
         password: &str,
     ) -> Result<Known, Problem> {
         let _turn = self.turnstiles.enter(account).await?;
-        let mut attempts = attempts::read(&*self.table, account).await?;
+        let row = get_one(&*self.table, attempts_key(account)).await?;
+        let mut attempts = Attempts::of(row.as_ref())?;
         attempts.check(self.clock.now())?;
         let hash = known.as_ref().map(|known| known.credentials.password.clone());
         let matches = self.passwords.verify(password, hash).await?;
         match known {
             Some(known) if matches => {
                 if !attempts.is_empty() {
-                    self.table.commit(vec![Write::delete(attempts::key(account))]).await?;
+                    self.table.commit(vec![Write::delete(attempts_key(account))]).await?;
                 }
                 Ok(known)
             }
@@ -235,9 +204,7 @@ impl EmbeddedIdentity {
                 let window = Duration::from_secs(self.config.failed_sign_ins_window_secs);
                 let limit = Limit { failures_max: self.config.failed_sign_ins_max, window };
                 attempts.fail(now, limit);
-                let row = Write::put_json(attempts::key(account), &attempts);
-                let row = row.expiring(attempts.matters_until(now, limit));
-                self.table.commit(vec![row]).await?;
+                self.table.commit(vec![attempts.row(account, now, limit)]).await?;
                 Err(bad_credentials())
             }
         }
@@ -254,7 +221,7 @@ impl EmbeddedIdentity {
         ];
         if sessions.len() >= self.config.sessions_max {
             let oldest = &sessions[0];
-            self.end(session::id(oldest)?);
+            self.end(&oldest.key.sort);
             writes.push(Write::delete(oldest.key.clone()));
         }
         match self.table.commit(writes).await {
@@ -293,7 +260,7 @@ impl EmbeddedIdentity {
 
     /// Makes a session's access tokens worthless at once, before its row goes: should the row stay
     /// because the table fails, the error is on the safe side.
-    fn end(&self, session: Ulid) {
+    fn end(&self, session: &str) {
         let now = self.clock.now();
         // A token issued in this very moment may expire a second later than one of now.
         let ttl = Duration::from_secs(self.config.access_token_ttl_secs.saturating_add(1));
@@ -301,22 +268,7 @@ impl EmbeddedIdentity {
     }
 
     async fn end_all_but(&self, user: UserId, kept: Option<&str>) -> Result<(), Problem> {
-        loop {
-            let rows = session::oldest(&*self.table, user, QUERY_ITEMS_MAX).await?;
-            let more = rows.len() == QUERY_ITEMS_MAX;
-            let ending: Vec<Item> =
-                rows.into_iter().filter(|row| Some(row.key.sort.as_str()) != kept).collect();
-            for row in &ending {
-                self.end(session::id(row)?);
-            }
-            if !ending.is_empty() {
-                let rows = ending.into_iter().map(|row| Scatter::Delete(row.key)).collect();
-                self.table.scatter(rows).await?;
-            }
-            if !more {
-                return Ok(());
-            }
-        }
+        Ok(end_all_but(&*self.table, user, kept, |session| self.end(session)).await?)
     }
 
     /// One try of a refresh on the session's row as it is now.
@@ -324,12 +276,12 @@ impl EmbeddedIdentity {
         let row = get_one(&*self.table, token.key()).await?;
         let row = row.ok_or_else(invalid_refresh_token)?;
         let session: Session = row.json()?;
-        if !session.has(token) {
+        if !token.is_of(&session) {
             return Err(invalid_refresh_token().into());
         }
-        if !session.newest_is(token) {
+        if !token.is_newest_of(&session) {
             // Two hold this family's tokens, and one of them is not who signed in.
-            self.end(token.session);
+            self.end(&row.key.sort);
             self.table.commit(vec![Write::delete(row.key)]).await?;
             tracing::warn!(user = %token.user, session = %token.session, "refresh token reused");
             return Err(invalid_refresh_token().into());
@@ -349,13 +301,13 @@ impl EmbeddedIdentity {
         let writes = vec![
             Write::delete(user_key(user)).when(Condition::Version(known.version)),
             Write::delete(email_key(&account)),
-            Write::delete(attempts::key(&account)),
+            Write::delete(attempts_key(&account)),
         ];
         Ok(self.table.commit(writes).await?)
     }
 
     /// Looks at a token that is not remembered.
-    async fn verify_anew(&self, text: &str) -> Result<(Ulid, Principal), Problem> {
+    async fn verify_anew(&self, text: &str) -> Result<Principal, Problem> {
         if text.len() > ACCESS_TOKEN_BYTES_MAX {
             return Err(bad_access_token());
         }
@@ -364,27 +316,24 @@ impl EmbeddedIdentity {
             && claims.iss == self.config.issuer
             && claims.client_id == self.config.client_id
             && claims.exp > self.clock.now().secs();
-        let user = claims.sub.parse::<UserId>().ok().filter(|_| good);
-        let session = Ulid::from_string(&claims.origin_jti).ok();
-        let (Some(user), Some(session)) = (user, session) else { return Err(bad_access_token()) };
-        let row = get_one(&*self.table, session::key(user, session)).await?;
-        if row.is_none() || self.verified.has_ended(session) {
+        let user_id = claims.sub.parse().ok().filter(|_| good).ok_or_else(bad_access_token)?;
+        let session = claims.origin_jti;
+        let row = get_one(&*self.table, session_key(user_id, &session)).await?;
+        if row.is_none() || self.verified.has_ended(&session) {
             return Err(bad_access_token());
         }
         let expires_at = Time::from_millis(claims.exp.saturating_mul(1000));
-        Ok((session, Principal { user_id: user, session: claims.origin_jti, expires_at }))
+        Ok(Principal { user_id, session, expires_at })
     }
 }
 
 #[async_trait]
 impl Identity for EmbeddedIdentity {
     async fn create(&self, user: UserId, email: &str, password: &str) -> Result<(), Problem> {
-        let taken =
-            || Problem::new(Code::EmailTaken, "There is an account with this e-mail address.");
         let email = email.trim().to_owned();
         let email_key = email_key(&account(&email));
         if get_one(&*self.table, email_key.clone()).await?.is_some() {
-            return Err(taken());
+            return Err(email_taken());
         }
         let password = self.passwords.hash(password).await?;
         let writes = vec![
@@ -393,7 +342,7 @@ impl Identity for EmbeddedIdentity {
                 .when(Condition::Absent),
         ];
         self.table.commit(writes).await.map_err(|error| match error {
-            TableError::Unmet(0) => taken(),
+            TableError::Unmet(0) => email_taken(),
             other => other.into(),
         })
     }
@@ -426,12 +375,11 @@ impl Identity for EmbeddedIdentity {
         let Some(row) = get_one(&*self.table, token.key()).await? else { return Ok(()) };
         let session: Session = row.json()?;
         if token.user != user {
-            let good = session.has(&token) && session.newest_is(&token);
-            let theirs = || Problem::new(Code::Forbidden, "This session is somebody else's.");
-            return if good { Err(theirs()) } else { Ok(()) };
+            let good = token.is_of(&session) && token.is_newest_of(&session);
+            return if good { Err(not_their_session()) } else { Ok(()) };
         }
-        if session.has(&token) {
-            self.end(token.session);
+        if token.is_of(&session) {
+            self.end(&row.key.sort);
             self.table.commit(vec![Write::delete(row.key)]).await?;
         }
         Ok(())
@@ -474,9 +422,8 @@ impl Identity for EmbeddedIdentity {
         if let Some(principal) = self.verified.get(&digest, self.clock.now()) {
             return Ok(principal);
         }
-        let (session, principal) = self.verify_anew(access_token).await?;
-        let principal = Arc::new(principal);
-        self.verified.insert(digest, session, Arc::clone(&principal));
+        let principal = Arc::new(self.verify_anew(access_token).await?);
+        self.verified.insert(digest, Arc::clone(&principal));
         Ok(principal)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
-use kernel::{Code, Ids, Problem, request};
+use kernel::{Ids, Problem, identity, request};
 use tokio::sync::{Semaphore, TryAcquireError};
 use tokio::time::timeout;
 
@@ -96,10 +96,9 @@ pub(super) async fn in_patience<F: Future>(wait: F) -> Result<F::Output, Problem
     timeout(patience, wait).await.map_err(|_| too_busy(TryAcquireError::NoPermits))
 }
 
-/// 429: not now, for everything that checks passwords is busy.
+/// What busy workers are to people.
 pub(super) fn too_busy(error: TryAcquireError) -> Problem {
-    let detail = "Too many people are signing in at this moment. Try again soon.";
-    Problem::new(Code::RateLimited, detail).retry_after_secs(1).because(error)
+    identity::too_busy().because(error)
 }
 
 fn phc(argon2: &Argon2<'_>, password: &[u8], salt: &[u8; 32]) -> Result<String, String> {

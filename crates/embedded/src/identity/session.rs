@@ -1,14 +1,11 @@
-//! Sessions: families of refresh tokens of which only the newest is good. A row knows digests only:
-//! one of the secret that all tokens of the family share, which tells a used token from a made-up
-//! one, and one of the newest token's own secret.
+//! Refresh tokens, each of a session's family, and a user's sessions.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kernel::identity::rows;
+use kernel::identity::session::Session;
 use kernel::table::{Item, Key, Query, Table, TableError};
 use kernel::{Time, UserId};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 use ulid::Ulid;
 
 /// Bytes of a refresh token: user, session, the family's secret, its own secret.
@@ -20,22 +17,6 @@ pub(super) struct RefreshToken {
     pub(super) session: Ulid,
     family: [u8; 32],
     own: [u8; 32],
-}
-
-/// What is kept of a session.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Session {
-    family: String,
-    newest: String,
-    started_at: Time,
-}
-
-fn digest(secret: &[u8; 32]) -> String {
-    URL_SAFE_NO_PAD.encode(Sha256::digest(secret))
-}
-
-fn is_digest_of(kept: &str, secret: &[u8; 32]) -> bool {
-    kept.as_bytes().ct_eq(digest(secret).as_bytes()).into()
 }
 
 impl RefreshToken {
@@ -78,55 +59,32 @@ impl RefreshToken {
 
     /// Where its session is kept.
     pub(super) fn key(&self) -> Key {
-        key(self.user, self.session)
+        rows::session_key(self.user, &self.session.to_string())
     }
 
     /// What to keep of the session while this is its newest token.
     pub(super) fn session(&self, started_at: Time) -> Session {
-        Session { family: digest(&self.family), newest: digest(&self.own), started_at }
+        Session::new(&self.family, &[&self.own], started_at)
+    }
+
+    /// Whether it was given out in that session, be it used or not.
+    pub(super) fn is_of(&self, session: &Session) -> bool {
+        session.has(&self.family)
+    }
+
+    /// Whether it is that session's newest one.
+    pub(super) fn is_newest_of(&self, session: &Session) -> bool {
+        session.newest_is(&[&self.own])
     }
 }
 
-impl Session {
-    /// Whether the token was given out in this session, be it used or not.
-    pub(super) fn has(&self, token: &RefreshToken) -> bool {
-        is_digest_of(&self.family, &token.family)
-    }
-
-    /// Whether the token is the newest one.
-    pub(super) fn newest_is(&self, token: &RefreshToken) -> bool {
-        is_digest_of(&self.newest, &token.own)
-    }
-
-    /// When the sign-in was.
-    pub(super) fn started_at(&self) -> Time {
-        self.started_at
-    }
-}
-
-/// The partition of a user's sessions; they sort by the time of the sign-in.
-pub(super) fn partition(user: UserId) -> String {
-    format!("identity#session#{user}")
-}
-
-/// Where a session is kept.
-pub(super) fn key(user: UserId, session: Ulid) -> Key {
-    Key::new(partition(user), session.to_string())
-}
-
-/// The session that a row is about.
-pub(super) fn id(item: &Item) -> Result<Ulid, TableError> {
-    Ulid::from_string(&item.key.sort)
-        .map_err(|_| TableError::Malformed(format!("{:?} is not a session", item.key)))
-}
-
-/// Up to `limit` of a user's sessions, the oldest sign-in first.
+/// Up to `limit` of a user's sessions, the oldest sign-in first: they sort by its time.
 pub(super) async fn oldest(
     table: &dyn Table,
     user: UserId,
     limit: usize,
 ) -> Result<Vec<Item>, TableError> {
-    Ok(table.query(Query::all(partition(user), limit)).await?.items)
+    Ok(table.query(Query::all(rows::sessions(user), limit)).await?.items)
 }
 
 #[cfg(test)]
@@ -138,10 +96,10 @@ mod tests {
         let first = RefreshToken::first(UserId(Ulid(1)), Ulid(2), [[3; 32], [4; 32]]);
         let next = first.next([5; 32]);
         let session = next.session(Time::from_millis(0));
-        assert!(session.has(&next) && session.newest_is(&next));
-        assert!(session.has(&first) && !session.newest_is(&first));
+        assert!(next.is_of(&session) && next.is_newest_of(&session));
+        assert!(first.is_of(&session) && !first.is_newest_of(&session));
         let forged = RefreshToken::first(UserId(Ulid(1)), Ulid(2), [[9; 32], [5; 32]]);
-        assert!(!session.has(&forged));
+        assert!(!forged.is_of(&session));
     }
 
     #[test]

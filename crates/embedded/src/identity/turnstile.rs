@@ -1,6 +1,7 @@
 //! Sign-ins of one account take turns, so that many at once cannot pass its limit together.
 
 use kernel::Problem;
+use kernel::identity::rows::slot;
 use tokio::sync::{Mutex, MutexGuard, Semaphore, SemaphorePermit};
 
 use super::password::{in_patience, too_busy};
@@ -35,11 +36,7 @@ impl Default for Turnstiles {
 impl Turnstiles {
     /// Waits for the turn of `account`, the digest of an address; 429 when too many do.
     pub(super) async fn enter(&self, account: &str) -> Result<Turn<'_>, Problem> {
-        let number = account
-            .bytes()
-            .take(8)
-            .fold(0, |number: usize, byte| number.wrapping_mul(31).wrapping_add(usize::from(byte)));
-        let turnstile = &self.0[number % TURNSTILES];
+        let turnstile = &self.0[slot(account, TURNSTILES)];
         let place = turnstile.waiting.try_acquire().map_err(too_busy)?;
         Ok(Turn { _turn: in_patience(turnstile.turn.lock()).await?, _place: place })
     }

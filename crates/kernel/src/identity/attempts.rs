@@ -1,11 +1,12 @@
 //! Failed sign-ins of an account: after so many in a window it is locked, each time for twice as
-//! long. The rule alone; a backend keeps it by the digest of the address, whether there is such an
-//! account or not.
+//! long. Kept by the digest of the address, whether there is such an account or not.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::rows;
+use crate::table::{Item, TableError, Write};
 use crate::{Code, Problem, Time};
 
 /// The longest an account is locked, and how long after a lock the next one still grows.
@@ -35,6 +36,17 @@ pub struct Attempts {
 }
 
 impl Attempts {
+    /// What an account's row says; nothing where there is none.
+    pub fn of(row: Option<&Item>) -> Result<Self, TableError> {
+        Ok(row.map(Item::json).transpose()?.unwrap_or_default())
+    }
+
+    /// The row that keeps this of `account` for as long as it matters.
+    pub fn row(&self, account: &str, now: Time, limit: Limit) -> Write {
+        let until = self.matters_until(now, limit);
+        Write::put_json(rows::attempts_key(account), self).expiring(until)
+    }
+
     /// 429 while the account is locked.
     pub fn check(&self, now: Time) -> Result<(), Problem> {
         if self.locked_until <= now {
@@ -64,7 +76,7 @@ impl Attempts {
     }
 
     /// Until when this matters, and is to be kept.
-    pub fn matters_until(&self, now: Time, limit: Limit) -> Time {
+    fn matters_until(&self, now: Time, limit: Limit) -> Time {
         let window = now + limit.window;
         if self.locks > 0 { window.max(self.locked_until + LOCK_MAX) } else { window }
     }
