@@ -120,7 +120,7 @@ impl Bed {
     pub(super) fn start(&mut self, part: Part, programs: &Programs, file: &Path) -> Result<()> {
         for number in 1..=part.processes() {
             let port = process::free_port()?;
-            let folder = self.data.join(format!("{}-{number}", part.name()));
+            let folder = self.folder(part, number);
             if folder.exists() {
                 fs::remove_dir_all(&folder).context("cannot remove old data")?;
             }
@@ -139,8 +139,7 @@ impl Bed {
         process::wait(part, &processes, timeout, signals).with_context(|| {
             let mut said = part.name().to_owned();
             for number in 1..=part.processes() {
-                let folder = self.data.join(format!("{}-{number}", part.name()));
-                said.push_str(&process::last_words(&folder));
+                said.push_str(&process::last_words(&self.folder(part, number)));
             }
             said
         })
@@ -152,6 +151,10 @@ impl Bed {
         process::stop(&mine)?;
         self.processes.retain(|process| process.part != part);
         Ok(())
+    }
+
+    fn folder(&self, part: Part, number: u16) -> PathBuf {
+        self.data.join(format!("{}-{number}", part.name()))
     }
 
     fn of(&self, part: Part) -> impl Iterator<Item = &Process> {
