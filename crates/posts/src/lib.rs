@@ -32,6 +32,7 @@ mod store;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use kernel::bus::{Bus, Subscription};
 use kernel::sequence::Sequence;
@@ -66,6 +67,19 @@ pub struct Config {
     pub commits_per_delivery: usize,
     /// Posts that are remembered to exist; about 50 bytes each.
     pub existing_posts_max: usize,
+    /// Set where several processes serve the slice on one table: what another of them has begun
+    /// to write is to be seen after this long, their clocks' difference included. None where this
+    /// process is the only one, and knows what is under way.
+    pub settle_lag: Option<Duration>,
+}
+
+impl Config {
+    /// The same where other processes serve the slice on the same table.
+    #[must_use]
+    pub fn for_several_processes(self) -> Self {
+        // A request ends within 3 s.
+        Self { settle_lag: Some(Duration::from_secs(4)), ..self }
+    }
 }
 
 impl Default for Config {
@@ -79,6 +93,7 @@ impl Default for Config {
             public_shards: 8,
             commits_per_delivery: 50,
             existing_posts_max: 100_000,
+            settle_lag: None,
         }
     }
 }

@@ -45,6 +45,7 @@ mod store;
 mod viewer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kernel::bus::{Bus, Subscription};
 use kernel::peers::{Followers, Peers};
@@ -69,11 +70,29 @@ pub struct Config {
     pub commits_per_delivery: usize,
     /// Memory for what viewers are known to like, in bytes.
     pub viewers_bytes_max: u64,
+    /// Set where several processes serve the slice on one table: what another of them has begun
+    /// to write is to be seen after this long, their clocks' difference included. None where this
+    /// process is the only one, and knows what is under way.
+    pub settle_lag: Option<Duration>,
+}
+
+impl Config {
+    /// The same where other processes serve the slice on the same table.
+    #[must_use]
+    pub fn for_several_processes(self) -> Self {
+        // A request ends within 3 s.
+        Self { settle_lag: Some(Duration::from_secs(4)), ..self }
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { limits: Limits::default(), commits_per_delivery: 50, viewers_bytes_max: 8 << 20 }
+        Self {
+            limits: Limits::default(),
+            commits_per_delivery: 50,
+            viewers_bytes_max: 8 << 20,
+            settle_lag: None,
+        }
     }
 }
 

@@ -54,6 +54,22 @@ pub struct Config {
     pub message_bytes_max: usize,
     /// How long a closing socket may take.
     pub close_wait: Duration,
+    /// Set where several processes serve the timeline on one table: turns go by a lease in the
+    /// table, taken for this long at a time. None where this process is the only one.
+    pub turn_lease: Option<Duration>,
+}
+
+impl Config {
+    /// The same where other processes serve the timeline on the same table.
+    #[must_use]
+    pub fn for_several_processes(self) -> Self {
+        Self {
+            turn_lease: Some(Duration::from_secs(3)),
+            // An event about an author reaches one process; the others ask again after this.
+            author_kept: self.author_kept.min(Duration::from_secs(5)),
+            ..self
+        }
+    }
 }
 
 impl Default for Config {
@@ -82,6 +98,7 @@ impl Default for Config {
             messages_per_sec: 100,
             message_bytes_max: 4096,
             close_wait: Duration::from_secs(2),
+            turn_lease: None,
         }
     }
 }

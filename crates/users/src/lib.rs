@@ -87,7 +87,8 @@ impl Default for Config {
     }
 }
 
-/// The user service.
+/// The user service. It keeps nothing of its own between two requests, so any number of processes
+/// may serve it on one table.
 pub struct Users {
     table: Arc<dyn Table>,
     identity: Arc<dyn Identity>,
