@@ -1,4 +1,5 @@
-//! `/internal/*`: what other services' processes read here, over the [`Peers`] of this process.
+//! `/internal/*`: what other services' processes read here, over the [`Peers`] and the [`Sessions`]
+//! of this process.
 //!
 //! These routes stand beside the edge, not behind it: [`Internal::beside`]. They are not in the
 //! OpenAPI document, no user's token opens them and no user's bucket counts them, while the limits
@@ -13,13 +14,15 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::post;
-use axum::{Json as Answer, Router};
+use axum::{Extension, Json as Answer, Router};
 use http::header::{CACHE_CONTROL, HeaderValue};
 use http::request::Parts;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use kernel::identity::session::Sessions;
 use kernel::internal::{
-    Claims, EDGES_MAX, Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, LIKED, Liked, Newest, POSTS,
-    POSTS_EXIST, POSTS_NEWEST, PROFILES, Service, TOKEN_SECS, TOKEN_USE, WeakSecret, strong,
+    Claims, EDGES_MAX, Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, LIKED, Liked, Newest,
+    OpenSession, POSTS, POSTS_EXIST, POSTS_NEWEST, PROFILES, SESSION_OPEN, Service, TOKEN_SECS,
+    TOKEN_USE, WeakSecret, strong,
 };
 use kernel::peers::{Followers, Peers};
 use kernel::table::GET_KEYS_MAX;
@@ -111,6 +114,8 @@ pub struct Internal {
     pub guard: Guard,
     /// The reads of the services that live in this process.
     pub peers: Arc<dyn Peers>,
+    /// Which sessions are open, where the user service lives in this process.
+    pub sessions: Option<Arc<dyn Sessions>>,
     /// Request and trace ids.
     pub ids: Arc<dyn kernel::Ids>,
 }
@@ -121,7 +126,7 @@ impl Internal {
     pub fn beside(self, router: Router, services: &[Service]) -> Router {
         let door = Arc::new(self);
         let all = services.iter().fold(Router::new(), |all, service| {
-            let (routes, paths) = routes(*service);
+            let (routes, paths) = routes(*service, door.sessions.as_ref());
             let door = Arc::new(Door {
                 service: *service,
                 routes: Routes::internal(paths),
@@ -137,10 +142,22 @@ impl Internal {
 
 type Reads = Arc<dyn Peers>;
 
-fn routes(service: Service) -> (Router<Reads>, &'static [&'static str]) {
+fn routes(
+    service: Service,
+    sessions: Option<&Arc<dyn Sessions>>,
+) -> (Router<Reads>, &'static [&'static str]) {
     let router = Router::new();
     match service {
-        Service::User => (router.route(PROFILES, post(profiles)), &[PROFILES]),
+        Service::User => {
+            let router = router.route(PROFILES, post(profiles));
+            let router = match sessions.cloned() {
+                Some(sessions) => {
+                    router.route(SESSION_OPEN, post(session_open).layer(Extension(sessions)))
+                }
+                None => router,
+            };
+            (router, &[PROFILES, SESSION_OPEN])
+        }
         Service::Post => (
             router
                 .route(POSTS, post(posts))
@@ -223,6 +240,13 @@ async fn profiles(
 ) -> Result<Answer<Vec<Option<Profile>>>, Problem> {
     at_most(GET_KEYS_MAX, "ids", ask.ids.len())?;
     peers.profiles(&ask.ids).await.map(Answer)
+}
+
+async fn session_open(
+    Extension(sessions): Extension<Arc<dyn Sessions>>,
+    Json(ask): Json<OpenSession>,
+) -> Result<Answer<bool>, Problem> {
+    sessions.is_open(ask.user, &ask.session).await.map(Answer)
 }
 
 async fn posts(

@@ -10,7 +10,7 @@ use crate::{PostId, UserId};
 /// A service that others read from.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Service {
-    /// Profiles.
+    /// Profiles and sessions.
     User,
     /// Posts.
     Post,
@@ -34,6 +34,8 @@ impl Service {
 
 /// Profiles by id, from the user service: [`Ids`] of people.
 pub const PROFILES: &str = "/internal/profiles";
+/// Whether a session is open, from the user service: [`OpenSession`].
+pub const SESSION_OPEN: &str = "/internal/sessions/open";
 /// Posts by id, from the post service: [`Ids`] of posts.
 pub const POSTS: &str = "/internal/posts";
 /// Which posts are there, from the post service: [`Ids`] of posts.
@@ -86,6 +88,15 @@ pub struct Claims {
 pub struct Ids<T> {
     /// Which.
     pub ids: Vec<T>,
+}
+
+/// Asks whether a session is open.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OpenSession {
+    /// Whose.
+    pub user: UserId,
+    /// Which.
+    pub session: String,
 }
 
 /// Asks for an author's newest posts.

@@ -56,7 +56,7 @@ pub use fault::Fault;
 pub use keys::KeysError;
 use pool::{Grant, Making, Pool};
 use session::RefreshToken;
-pub use session::{Sessions, TableSessions};
+pub use session::TableSessions;
 pub use verifier::Verifier;
 
 /// How long an address is held while its user is being made: longer than any request lasts.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kernel::identity::rows;
-use kernel::identity::session::Session;
+use kernel::identity::session::{Session, Sessions};
 use kernel::table::{Item, Key, Query, Table, TableError, get_one};
 use kernel::{Problem, Time, UserId};
 use sha2::{Digest, Sha256};
@@ -18,13 +18,6 @@ const TOKEN_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of the part that is ours: the family's secret, its own secret, a check sum.
 const OWN_BYTES: usize = 32 + 32 + CHECK_BYTES;
 const CHECK_BYTES: usize = 16;
-
-/// Whether sessions are open. The user service asks its table; the others ask the user service.
-#[async_trait]
-pub trait Sessions: Send + Sync {
-    /// Whether the session of that user is open.
-    async fn is_open(&self, user: UserId, session: &str) -> Result<bool, Problem>;
-}
 
 /// Sessions as the user service's own table knows them.
 pub struct TableSessions(pub Arc<dyn Table>);

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jsonwebtoken::{Algorithm, Validation};
+use kernel::identity::session::Sessions;
 use kernel::identity::{Identity, Revoke, Tokens, bad_access_token};
 use kernel::{Clock, Principal, Problem, Time, UserId};
 
 use super::Config;
 use super::access::{self, Claims, Verified};
 use super::keys::{Keys, KeysError};
-use super::session::Sessions;
 
 /// An access token is shorter than this; longer ones are refused unread.
 const ACCESS_TOKEN_BYTES_MAX: usize = 4096;

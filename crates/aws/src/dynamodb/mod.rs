@@ -26,6 +26,7 @@ use async_trait::async_trait;
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::{ConsumedCapacity, ReturnConsumedCapacity};
+use kernel::outbox;
 use kernel::sequence::Ticket;
 use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write, check};
 use kernel::{Clock, request};
@@ -68,12 +69,19 @@ pub struct DynamoTable {
     name: String,
     clock: Arc<dyn Clock>,
     meter: Option<Arc<Meter>>,
+    relay: Option<outbox::Sender>,
 }
 
 impl DynamoTable {
     /// The table `name`, whose items expire by `clock`.
     pub fn new(client: Client, name: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
-        Self { client, name: name.into(), clock, meter: None }
+        Self { client, name: name.into(), clock, meter: None, relay: None }
+    }
+
+    /// The same table, with the rows of the outbox handed to `relay` once they are committed.
+    #[must_use]
+    pub fn telling(self, relay: outbox::Sender) -> Self {
+        Self { relay: Some(relay), ..self }
     }
 
     /// The same table, with what it costs counted in `meter`.
@@ -112,6 +120,31 @@ impl DynamoTable {
     }
 }
 
+/// A commit under way, of which the relay is to hear. Where nobody knows in the end whether it was
+/// made, or its asker goes away before the end, the relay has to look.
+struct Telling<'a> {
+    relay: &'a outbox::Sender,
+    writes: &'a [Write],
+    is_known: bool,
+}
+
+impl Telling<'_> {
+    fn end(mut self, committed: &Result<(), TableError>) {
+        self.is_known = !matches!(committed, Err(TableError::Unavailable(_)));
+        if committed.is_ok() {
+            self.relay.committed(self.writes);
+        }
+    }
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        if !self.is_known && self.writes.iter().any(|write| outbox::is_row(write.key())) {
+            self.relay.miss();
+        }
+    }
+}
+
 #[async_trait]
 impl Table for DynamoTable {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, TableError> {
@@ -129,7 +162,11 @@ impl Table for DynamoTable {
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), TableError> {
         check::commit(&writes)?;
-        self.commit_all(&writes).await
+        let Some(relay) = &self.relay else { return self.commit_all(&writes).await };
+        let telling = Telling { relay, writes: &writes, is_known: false };
+        let committed = self.commit_all(&writes).await;
+        telling.end(&committed);
+        committed
     }
 
     /// DynamoDB does not know that an asker went away, and does what it was sent. So the request

@@ -1,5 +1,5 @@
 //! The other services' internal reads over HTTP: one POST a read, to `/internal/*` of the process
-//! or the API that serves it.
+//! or the API that serves it. The question whether a session is open goes the same way.
 //!
 //! All reads are repeatable, so a failed one is tried again after 1, 2 and 4 s, as far as the
 //! caller's deadline leaves time for the pause and 2 s more: a request's 2.5 s never do, an event
@@ -17,9 +17,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use kernel::identity::session::Sessions;
 use kernel::internal::{
-    Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, LIKED, Liked, Newest, POSTS, POSTS_EXIST,
-    POSTS_NEWEST, PROFILES, Service,
+    Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, LIKED, Liked, Newest, OpenSession, POSTS,
+    POSTS_EXIST, POSTS_NEWEST, PROFILES, SESSION_OPEN, Service,
 };
 use kernel::peers::{Followers, Peers};
 use kernel::problem::told;
@@ -49,6 +50,8 @@ pub struct Addresses {
 pub struct PeersLimits {
     /// Time for a call with its retries, where the caller's deadline is no sooner.
     pub call_timeout: Duration,
+    /// Time for the question whether a session is open: it stands before every request's own work.
+    pub session_timeout: Duration,
     /// Time for one attempt: a peer's own deadline, and the way.
     pub attempt_timeout: Duration,
     /// A time-out that came sooner than this tells nothing of the peer: its caller was in a hurry.
@@ -71,6 +74,7 @@ impl Default for PeersLimits {
     fn default() -> Self {
         Self {
             call_timeout: Duration::from_secs(10),
+            session_timeout: Duration::from_secs(1),
             attempt_timeout: Duration::from_secs(3),
             attempt_fair: Duration::from_millis(500),
             retry_min: Duration::from_secs(2),
@@ -198,9 +202,22 @@ impl HttpPeers {
         question: &(impl Serialize + Sync),
         fits: impl Fn(&T) -> bool + Send,
     ) -> Result<T, Problem> {
+        let most = self.limits.call_timeout;
+        self.ask_within(most, service, path, question, fits).await
+    }
+
+    /// The same, in this time at most.
+    async fn ask_within<T: DeserializeOwned>(
+        &self,
+        most: Duration,
+        service: Service,
+        path: &str,
+        question: &(impl Serialize + Sync),
+        fits: impl Fn(&T) -> bool + Send,
+    ) -> Result<T, Problem> {
         let target = self.target(service);
         let body = serde_json::to_vec(question).map_err(Problem::internal)?;
-        let left = request::time_left(self.limits.call_timeout).min(self.limits.call_timeout);
+        let left = request::time_left(most).min(most);
         let deadline = Instant::now() + left.saturating_sub(self.limits.spare);
         let mut pauses = self.limits.retries.iter();
         let mut denied_before = false;
@@ -409,5 +426,14 @@ impl Peers for HttpPeers {
         let question = Edges { user, after, limit };
         let fits = |page: &Followers| page.users.len() <= limit;
         self.ask(Service::Social, FOLLOWING, &question, fits).await
+    }
+}
+
+#[async_trait]
+impl Sessions for HttpPeers {
+    async fn is_open(&self, user: UserId, session: &str) -> Result<bool, Problem> {
+        let question = OpenSession { user, session: session.to_owned() };
+        let most = self.limits.session_timeout;
+        self.ask_within(most, Service::User, SESSION_OPEN, &question, |_| true).await
     }
 }

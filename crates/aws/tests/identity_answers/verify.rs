@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aws::cognito::{Config, Sessions, Verifier};
+use aws::cognito::{Config, Verifier};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use conformance::{SeededIds, TestClock};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use kernel::identity::Identity;
+use kernel::identity::session::Sessions;
 use kernel::{Clock, Code, Ids, Problem, UserId};
 use serde_json::{Value, json};
 

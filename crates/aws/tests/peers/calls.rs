@@ -7,6 +7,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use conformance::TestClock;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use kernel::identity::session::Sessions;
 use kernel::internal::{Claims, WeakSecret};
 use kernel::peers::{Followers, Peers};
 use kernel::request::{Scope, within};
@@ -50,6 +51,9 @@ async fn every_read_has_its_address_and_its_answer() {
     server.answers([Way::json(&json!([profile]))]);
     assert_eq!(peers.profiles(&[USER]).await.unwrap(), [Some(profile)]);
     asked("/stage/internal/profiles", json!({"ids": [USER]}));
+    server.answers([Way::json(&json!(true))]);
+    assert!(peers.is_open(USER, "session").await.unwrap());
+    asked("/stage/internal/sessions/open", json!({"user": USER, "session": "session"}));
     server.answers([Way::json(&json!([7]))]);
     assert_eq!(peers.like_counts(&[POST]).await.unwrap(), [7]);
     asked("/stage/internal/likes/counts", json!({"ids": [POST]}));

@@ -9,6 +9,7 @@ use conformance::{SeededIds, TestClock};
 use edge::Config;
 use edge::internal::{Guard, Internal, TokenVerifier};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use kernel::identity::session::Sessions;
 use kernel::internal::{Claims, Service, WeakSecret};
 use kernel::peers::{Followers, Peers};
 use kernel::{Clock, Post, PostId, Problem, Profile, Time, UserId};
@@ -75,12 +76,23 @@ impl Peers for OnePost {
     }
 }
 
+/// Knows one session.
+struct OneSession;
+
+#[async_trait]
+impl Sessions for OneSession {
+    async fn is_open(&self, user: UserId, session: &str) -> Result<bool, Problem> {
+        Ok(user.text() == USER && session == "open")
+    }
+}
+
 fn site_of(guard: impl Fn(Arc<TestClock>) -> Guard, services: &[Service]) -> Site {
     let config = Config { deadline_millis: 300, ..Config::default() };
     let mut site = Site::bare(config.clone());
     let ids = SeededIds::new(site.clock.clone(), 8);
     let guard = guard(site.clock.clone());
-    let internal = Internal { config, guard, peers: Arc::new(OnePost), ids };
+    let sessions = Some(Arc::new(OneSession) as _);
+    let internal = Internal { config, guard, peers: Arc::new(OnePost), sessions, ids };
     site.mount(|router| internal.beside(router, services));
     site
 }
@@ -127,6 +139,11 @@ async fn a_service_with_a_token_is_answered() {
     let profiles = json!({"ids": [USER]});
     let profiles = ask(&site, "/internal/profiles", &good(&site, "user"), profiles).await;
     assert_eq!(profiles.json(), json!([null]));
+    for (session, is_open) in [("open", true), ("ended", false)] {
+        let session = json!({"user": USER, "session": session});
+        let session = ask(&site, "/internal/sessions/open", &good(&site, "user"), session).await;
+        assert_eq!(session.json(), json!(is_open));
+    }
     let edges = json!({"user": USER, "after": USER, "limit": 1});
     let followers = ask(&site, "/internal/followers", &good(&site, "social"), edges).await;
     assert_eq!(followers.json(), json!({"users": [USER], "next": USER}));
@@ -218,7 +235,12 @@ async fn a_gateway_vouches_for_what_it_has_verified() {
 #[tokio::test]
 async fn services_of_other_processes_are_not_there() {
     let site = token_site(&[Service::Post]);
-    for path in ["/internal/profiles", "/internal/followers", "/internal/nowhere"] {
+    for path in [
+        "/internal/profiles",
+        "/internal/sessions/open",
+        "/internal/followers",
+        "/internal/nowhere",
+    ] {
         ask(&site, path, &good(&site, "post"), ids()).await.assert_problem(404, "not_found");
     }
     let embedded = token_site(&[]);

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,14 @@ use subtle::ConstantTimeEq;
 
 use super::rows;
 use crate::table::{Item, QUERY_ITEMS_MAX, Query, Scatter, Table, TableError};
-use crate::{Time, UserId};
+use crate::{Problem, Time, UserId};
+
+/// Whether sessions are open. The user service asks its table; the others ask the user service.
+#[async_trait]
+pub trait Sessions: Send + Sync {
+    /// Whether the session of that user is open.
+    async fn is_open(&self, user: UserId, session: &str) -> Result<bool, Problem>;
+}
 
 /// What is kept of a session.
 #[derive(Serialize, Deserialize)]
