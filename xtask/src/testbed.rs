@@ -3,6 +3,7 @@
 //! | part | stand-in |
 //! |---|---|
 //! | `dynamodb` | Amazon's DynamoDB Local |
+//! | `dynoxide` | another `DynamoDB`, quicker and of today's limits |
 //! | `services` | `MiniStack`: EventBridge, SQS, Cognito, Lambda, API Gateway |
 //! | `redis` | one redis-server |
 //! | `redisCluster` | three of them, in cluster mode |

@@ -12,6 +12,8 @@ use serde_json::Value;
 pub struct Testbed {
     /// DynamoDB.
     pub dynamodb: String,
+    /// Another DynamoDB, of today's limits, for whole processes.
+    pub dynoxide: String,
     /// EventBridge, SQS, Cognito and API Gateway.
     pub services: String,
     /// A single Redis.
@@ -36,6 +38,7 @@ impl Testbed {
         let nodes = found["redisCluster"].as_array().map(Vec::as_slice).unwrap_or_default();
         Self {
             dynamodb: text(&found["dynamodb"]),
+            dynoxide: text(&found["dynoxide"]),
             services: text(&found["services"]),
             redis: text(&found["redis"]),
             redis_cluster: nodes.iter().map(text).collect(),

@@ -18,7 +18,8 @@ pub(super) fn aws_call(port: u16, service: &str, target: &str) -> Result<String>
         stream,
         "POST / HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\
          X-Amz-Target: {target}\r\nContent-Type: application/x-amz-json-1.0\r\n\
-         Authorization: AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0\r\n\
+         X-Amz-Date: 20260101T000000Z\r\nAuthorization: AWS4-HMAC-SHA256 \
+         Credential={scope}, SignedHeaders=host, Signature=0\r\n\
          Content-Length: 2\r\n\r\n{{}}"
     )
     .context("cannot send")?;

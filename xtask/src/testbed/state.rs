@@ -32,6 +32,8 @@ struct Record {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     dynamodb: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    dynoxide: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     services: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     redis: Option<String>,
@@ -47,6 +49,7 @@ impl From<Bed> for Record {
         let urls = |part: Part| bed.of(part).map(move |process| part.url(process.port));
         Self {
             dynamodb: urls(Part::Dynamodb).next(),
+            dynoxide: urls(Part::Dynoxide).next(),
             services: urls(Part::Services).next(),
             redis: urls(Part::Redis).next(),
             redis_cluster: urls(Part::RedisCluster).collect(),
@@ -191,6 +194,7 @@ mod tests {
                 process(Part::Redis, 3),
                 process(Part::RedisCluster, 4),
                 process(Part::RedisCluster, 5),
+                process(Part::Dynoxide, 6),
             ],
         };
         let folder = tempfile::tempdir().unwrap();
@@ -198,6 +202,7 @@ mod tests {
         bed.write(&file).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
         assert_eq!(json["dynamodb"], "http://127.0.0.1:1");
+        assert_eq!(json["dynoxide"], "http://127.0.0.1:6");
         assert_eq!(json["services"], "http://127.0.0.1:2");
         assert_eq!(json["redis"], "redis://127.0.0.1:3");
         let nodes = serde_json::json!(["redis://127.0.0.1:4", "redis://127.0.0.1:5"]);

@@ -20,6 +20,7 @@ pub(crate) const LOCAL_COMMIT_WRITES_MAX: usize = 10;
 /// A fresh table and its clock, which is a day ahead: the emulator deletes what has expired by the
 /// real time, as DynamoDB does, and no test waits for that.
 pub(crate) struct Stage {
+    url: String,
     pub(crate) name: String,
     pub(crate) clock: Arc<TestClock>,
 }
@@ -27,16 +28,25 @@ pub(crate) struct Stage {
 impl Stage {
     /// A table of its own. May be called inside a runtime and outside.
     pub(crate) fn new() -> Self {
+        Self::at(Testbed::up().dynamodb)
+    }
+
+    /// The same on dynoxide.
+    pub(crate) fn on_dynoxide() -> Self {
+        Self::at(Testbed::up().dynoxide)
+    }
+
+    fn at(url: String) -> Self {
         let name = dynamodb::name(&format!("{:016x}", fastrand::u64(..)), "test");
         let clock = TestClock::new();
         clock.advance(SystemClock.now().since(clock.now()) + Duration::from_hours(24));
-        apart(dynamodb::create(&client(), &name)).expect("the table is made");
-        Self { name, clock }
+        apart(dynamodb::create(&client_at(&bed::sdk(), &url), &name)).expect("the table is made");
+        Self { url, name, clock }
     }
 
     /// The table as a service has it.
     pub(crate) fn table(&self) -> Arc<DynamoTable> {
-        Arc::new(self.table_at(client()))
+        Arc::new(self.table_at(client_at(&bed::sdk(), &self.url)))
     }
 
     /// The table, reached through `client`.
@@ -53,7 +63,8 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            let gone = apart(client().delete_table().table_name(&self.name).send());
+            let client = client_at(&bed::sdk(), &self.url);
+            let gone = apart(client.delete_table().table_name(&self.name).send());
             gone.expect("the table is removed");
         }
     }

@@ -16,6 +16,20 @@ fn make() -> Fixture {
 
 conformance::table_suite!(make);
 
+/// The same on dynoxide, which takes a hundred writes: what whole processes are tried on.
+mod dynoxide {
+    use conformance::table::Fixture;
+
+    use crate::stage;
+
+    fn make() -> Fixture {
+        let stage = stage::Stage::on_dynoxide();
+        Fixture::new(stage.table(), stage.clock.clone()).keeping(stage).at_a_distance()
+    }
+
+    conformance::table_suite!(make);
+}
+
 mod faulty {
     use conformance::faulty::{Faults, Faulty, Patient};
     use conformance::table::Fixture;
