@@ -4,7 +4,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Post, PostId, Problem, Profile, UserId};
+use crate::{Code, Post, PostId, Problem, Profile, UserId};
 
 /// How a post is liked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -25,14 +25,26 @@ pub struct Followers {
     pub next: Option<UserId>,
 }
 
-/// The other services. Lists of ids hold up to 100; answers keep their order.
+/// What a process answers that is asked for another service's reads.
+fn elsewhere<T>() -> Result<T, Problem> {
+    Err(Problem::new(Code::NotFound, "This process does not serve that."))
+}
+
+/// The other services. Lists of ids hold up to 100; answers keep their order. Who serves only some
+/// of them leaves the others' reads out.
 #[async_trait]
 pub trait Peers: Send + Sync {
     /// Posts by id; none for what is unknown or deleted.
-    async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem>;
+    async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
+        let _ = ids;
+        elsewhere()
+    }
 
     /// Which of the posts are still there; always fresh, so that no cache can show what is gone.
-    async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem>;
+    async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
+        let _ = ids;
+        elsewhere()
+    }
 
     /// An author's newest posts older than `before`, up to 100, newest first.
     async fn newest_posts(
@@ -40,16 +52,28 @@ pub trait Peers: Send + Sync {
         author: UserId,
         before: Option<PostId>,
         limit: usize,
-    ) -> Result<Vec<Post>, Problem>;
+    ) -> Result<Vec<Post>, Problem> {
+        let _ = (author, before, limit);
+        elsewhere()
+    }
 
     /// Profiles by id; none for who is unknown or deleted.
-    async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem>;
+    async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
+        let _ = ids;
+        elsewhere()
+    }
 
     /// Like counts of posts. May be some seconds old.
-    async fn like_counts(&self, posts: &[PostId]) -> Result<Vec<u64>, Problem>;
+    async fn like_counts(&self, posts: &[PostId]) -> Result<Vec<u64>, Problem> {
+        let _ = posts;
+        elsewhere()
+    }
 
     /// Which of the posts the viewer likes; always fresh.
-    async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem>;
+    async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
+        let _ = (viewer, posts);
+        elsewhere()
+    }
 
     /// A page of up to 1,000 followers with ids greater than `after`.
     async fn followers(
@@ -57,7 +81,10 @@ pub trait Peers: Send + Sync {
         user: UserId,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Followers, Problem>;
+    ) -> Result<Followers, Problem> {
+        let _ = (user, after, limit);
+        elsewhere()
+    }
 
     /// A page of up to 1,000 users that `user` follows, with ids greater than `after`.
     async fn following(
@@ -65,5 +92,8 @@ pub trait Peers: Send + Sync {
         user: UserId,
         after: Option<UserId>,
         limit: usize,
-    ) -> Result<Followers, Problem>;
+    ) -> Result<Followers, Problem> {
+        let _ = (user, after, limit);
+        elsewhere()
+    }
 }
