@@ -103,6 +103,30 @@ impl GatewaySockets {
         }
     }
 
+    /// Sends frames to one of the user's connections, in their order.
+    pub async fn tell(
+        &self,
+        user: UserId,
+        connection: &str,
+        frames: Vec<Bytes>,
+    ) -> Result<(), Problem> {
+        for frame in frames {
+            let sent = self.deliver(user, connection, Blob::new(frame)).await;
+            sent.map_err(Problem::unavailable)?;
+        }
+        Ok(())
+    }
+
+    /// Closes one of the user's connections.
+    pub async fn close_one(
+        &self,
+        user: UserId,
+        connection: &str,
+        code: CloseCode,
+    ) -> Result<(), Problem> {
+        self.on_each(vec![(user, connection.to_owned())], &Act::Close(last_frame(code))).await
+    }
+
     async fn deliver(&self, user: UserId, connection: &str, frame: Blob) -> Result<(), Refused> {
         let post = self.client.post_to_connection().connection_id(connection).data(frame);
         let Err(error) = post.send().await else { return Ok(()) };
@@ -135,6 +159,16 @@ impl GatewaySockets {
     }
 }
 
+/// What says why a connection ends, since the gateway has no close codes for us.
+fn last_frame(code: CloseCode) -> Blob {
+    let frame = serde_json::json!({
+        "type": "error",
+        "code": code.number().to_string(),
+        "detail": code.reason(),
+    });
+    Blob::new(frame.to_string())
+}
+
 fn refused(asked: &'static str, error: &dyn std::error::Error) -> Refused {
     Refused { asked, cause: told(error) }
 }
@@ -155,11 +189,6 @@ impl Sockets for GatewaySockets {
 
     async fn close(&self, user: UserId, code: CloseCode) -> Result<(), Problem> {
         let connections = self.registry.connections(&[user]).await?;
-        let reason = serde_json::json!({
-            "type": "error",
-            "code": code.number().to_string(),
-            "detail": code.reason(),
-        });
-        self.on_each(connections, &Act::Close(Blob::new(reason.to_string()))).await
+        self.on_each(connections, &Act::Close(last_frame(code))).await
     }
 }

@@ -103,6 +103,16 @@ impl SocketRegistry {
         Ok(entered)
     }
 
+    /// Whether a connection is greeted for the first time: true once for each, as long as the
+    /// registry remembers.
+    pub async fn greet(&self, connection: &str) -> Result<bool, Problem> {
+        let kept_millis = u64::try_from(self.limits.kept.as_millis()).unwrap_or(u64::MAX);
+        let mut set = redis::cmd("SET");
+        set.arg(self.redis.key("greeted", connection)).arg("").arg("NX").arg("PX").arg(kept_millis);
+        let done: Option<String> = self.redis.query(&set).await?;
+        Ok(done.is_some())
+    }
+
     /// Whose connection it is; none when it is not entered.
     pub async fn user_of(&self, connection: &str) -> Result<Option<UserId>, Problem> {
         let key = self.socket_key(connection);
