@@ -50,6 +50,7 @@ mod pull;
 mod react;
 mod read;
 mod rebuild;
+mod remote;
 mod removal;
 mod skeleton;
 mod store;
@@ -74,6 +75,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use config::Config;
+pub use live::RESYNC;
 pub use react::QUEUES;
 
 use objects::Objects;

@@ -60,10 +60,10 @@ pub(crate) fn removed(post: PostId) -> Bytes {
 }
 
 /// The greeting.
-pub(crate) fn hello(connection: ulid::Ulid, heartbeat_secs: u64, seen: u64) -> Bytes {
+pub(crate) fn hello(connection: &str, heartbeat_secs: u64, seen: u64) -> Bytes {
     let hello = serde_json::json!({
         "type": "hello",
-        "connectionId": connection.to_string(),
+        "connectionId": connection,
         "heartbeatSeconds": heartbeat_secs,
         "cursor": Place::live(seen).newer(),
     });
@@ -71,7 +71,7 @@ pub(crate) fn hello(connection: ulid::Ulid, heartbeat_secs: u64, seen: u64) -> B
 }
 
 /// The gap is too wide to fill: read the feed anew.
-pub(crate) const RESYNC: Bytes = Bytes::from_static(b"{\"type\":\"resync\"}");
+pub const RESYNC: Bytes = Bytes::from_static(b"{\"type\":\"resync\"}");
 
 /// Yes, I am here.
 pub(crate) const PONG: Bytes = Bytes::from_static(b"{\"type\":\"pong\"}");

@@ -149,7 +149,7 @@ impl Session {
     async fn greet(&mut self) -> Result<(), End> {
         let connection = self.timeline.parts.ids.ulid();
         let heartbeat = self.timeline.config.heartbeat.as_secs();
-        self.send(live::hello(connection, heartbeat, self.from)).await?;
+        self.send(live::hello(&connection.to_string(), heartbeat, self.from)).await?;
         self.live_at = Instant::now() + self.timeline.config.resume_grace;
         Ok(())
     }
