@@ -19,6 +19,7 @@ use crate::model::RowBody;
 use crate::objects::Profiled;
 use crate::react::{FAN_OUT, goes_on_after};
 use crate::read::Item;
+use crate::turn::Turn;
 use crate::{Timeline, live, store};
 
 /// Counts asked anew for posts older than this: a younger one may be shown without likes.
@@ -99,10 +100,21 @@ impl Timeline {
     }
 
     async fn fan_out_turn(&self, jobs: &[Job<'_>]) -> Result<(), Problem> {
-        let table = &*self.parts.table;
         let ids: Vec<UserId> = jobs.iter().map(|job| job.post.author_id).collect();
         let authors = self.objects.authors(&*self.parts.peers, &ids).await?;
         let mut turn = self.turns.take().await?;
+        let done = self.fan_out_in(&mut turn, jobs, authors).await;
+        turn.end().await;
+        done
+    }
+
+    async fn fan_out_in(
+        &self,
+        turn: &mut Turn<'_>,
+        jobs: &[Job<'_>],
+        authors: Vec<Option<Profiled>>,
+    ) -> Result<(), Problem> {
+        let table = &*self.parts.table;
         let facts = jobs.iter().flat_map(|job| {
             let author = job.post.author_id;
             [store::gone_key(job.post.post_id), store::left_key(author), store::count_key(author)]
@@ -115,21 +127,19 @@ impl Timeline {
             let followers = facts[2].as_ref().map_or(0, |item| item.count);
             plans.push(self.plan(job, author, turn.next(), followers).await?);
         }
-        let mut writes = vec![turn.record()];
-        writes.extend(plans.iter_mut().flat_map(|plan| std::mem::take(&mut plan.writes)));
+        let writes = plans.iter_mut().flat_map(|plan| std::mem::take(&mut plan.writes)).collect();
         // The pages that follow are queued while these rows are written: at worst they run although
         // this one has to be repeated, and each of them is repeatable.
         let further = plans.iter().filter_map(|plan| Some((plan.message, plan.next?)));
         let queued = further.map(|(message, next)| self.go_on(FAN_OUT, message, next));
-        let written = async { Ok(store::scatter_all(table, writes).await?) };
-        tokio::try_join!(written, try_join_all(queued))?;
+        tokio::try_join!(turn.write(writes), try_join_all(queued))?;
         let users: Vec<UserId> = plans.iter().flat_map(|plan| plan.users.iter().copied()).collect();
-        turn.show();
+        turn.show().await?;
         self.parts.feed.forget(&users).await?;
         for plan in &plans {
+            turn.check().await?;
             self.tell(plan).await?;
         }
-        drop(turn);
         Ok(())
     }
 

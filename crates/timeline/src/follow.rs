@@ -84,20 +84,25 @@ impl Timeline {
             self.objects.keep_post(post);
         }
         let posts: Vec<PostId> = posts.iter().map(|post| post.post_id).collect();
-        let turn = self.turns.take().await?;
-        if store::followed(table, user, &[author]).await?.contains(&author) {
-            if let Some(oldest) = posts.last().filter(|_| more) {
-                store::raise_mark(table, user, *oldest).await?;
+        let mut turn = self.turns.take().await?;
+        let done = async {
+            if store::followed(table, user, &[author]).await?.contains(&author) {
+                if let Some(oldest) = posts.last().filter(|_| more) {
+                    store::raise_mark(table, user, *oldest).await?;
+                }
+                self.put_old(&mut turn, user, author, &posts).await?;
             }
-            self.put_old(&turn, user, author, &posts).await?;
-        }
-        self.parts.feed.forget(&[user]).await
+            self.parts.feed.forget(&[user]).await
+        };
+        let done = done.await;
+        turn.end().await;
+        done
     }
 
     /// Puts rows that have been there from the start, where there are none and the post lives.
     pub(crate) async fn put_old(
         &self,
-        _: &Turn<'_>,
+        turn: &mut Turn<'_>,
         user: UserId,
         author_id: UserId,
         posts: &[PostId],
@@ -113,7 +118,7 @@ impl Timeline {
             let row = Row { post_id: *post, author_id, arrival: 0, gone: false };
             store::put_row(store::feed_key(user, *post), &row, None)
         });
-        Ok(store::scatter_all(table, writes.collect()).await?)
+        turn.write(writes.collect()).await
     }
 
     /// Takes the author's posts out of the feed of somebody who no longer follows.
@@ -121,13 +126,18 @@ impl Timeline {
         let table = &*self.parts.table;
         // The projection hides them from every skeleton loaded from now on.
         self.parts.feed.forget(&[user]).await?;
-        let _turn = self.turns.take().await?;
-        if !store::followed(table, user, &[author]).await?.contains(&author) {
-            let rows = self.rows_of(user, author).await?;
-            let keys = rows.iter().map(|row| store::feed_key(user, row.post_id));
-            store::scatter_all(table, keys.map(Scatter::Delete).collect()).await?;
-        }
-        self.parts.feed.forget(&[user]).await
+        let mut turn = self.turns.take().await?;
+        let done = async {
+            if !store::followed(table, user, &[author]).await?.contains(&author) {
+                let rows = self.rows_of(user, author).await?;
+                let keys = rows.iter().map(|row| store::feed_key(user, row.post_id));
+                turn.write(keys.map(Scatter::Delete).collect()).await?;
+            }
+            self.parts.feed.forget(&[user]).await
+        };
+        let done = done.await;
+        turn.end().await;
+        done
     }
 
     /// The rows of one author in somebody's feed.

@@ -19,7 +19,8 @@
 //! | `followers#A` | | counter of followers |
 //! | `gone#P` | | tombstone of a post |
 //! | `left#U` | | tombstone of a person |
-//! | `turn` | | the last arrival given |
+//! | `turn` | | the last arrival given, where one process serves |
+//! | `turn` | `lease` | whose turn it is and what can be read, where several do |
 //!
 //! # Arrival
 //!
@@ -125,7 +126,12 @@ impl Timeline {
         );
         Arc::new(Self {
             objects: Objects::new(&config, Arc::clone(&parts.clock)),
-            turns: Turns::new(Arc::clone(&parts.table), Arc::clone(&parts.clock)),
+            turns: Turns::new(
+                &config,
+                Arc::clone(&parts.table),
+                Arc::clone(&parts.clock),
+                &*parts.ids,
+            ),
             loads: std::sync::atomic::AtomicU64::new(0),
             closing: CancellationToken::new(),
             open: TaskTracker::new(),
@@ -159,7 +165,9 @@ impl Timeline {
         let nobody = UserId(ulid::Ulid(0));
         self.parts.feed.forget(&[nobody]).await?;
         let load = Box::pin(async { Ok(Skeleton::default()) });
-        self.parts.feed.get_or_load(nobody, load).await.map(drop)
+        self.parts.feed.get_or_load(nobody, load).await?;
+        // A cache that is away fails no reading, so it must be asked.
+        self.parts.feed.check().await
     }
 }
 

@@ -31,7 +31,7 @@ struct FanOut(Arc<Timeline>);
 #[async_trait]
 impl Handler for FanOut {
     async fn handle(&self, batch: Vec<Delivery>) -> Vec<Failed> {
-        self.0.fan_out(batch).await
+        self.0.turns.in_one_go(self.0.fan_out(batch)).await
     }
 }
 
@@ -62,6 +62,12 @@ impl Timeline {
 #[async_trait]
 impl Reaction for Timeline {
     async fn react(&self, message: &Message) -> Result<(), Problem> {
+        self.turns.in_one_go(self.react_to(message)).await
+    }
+}
+
+impl Timeline {
+    async fn react_to(&self, message: &Message) -> Result<(), Problem> {
         match &message.event.data {
             EventData::PostDeleted(post) => self.remove_post(message, post).await,
             EventData::FollowCreated(follow) => self.follow_changed(follow, true).await,

@@ -7,6 +7,7 @@ use kernel::{PostId, Problem, UserId};
 
 use crate::follow::edge_writes;
 use crate::model::Edge;
+use crate::turn::Turn;
 use crate::{Timeline, store};
 
 /// Users on a page of a peer's answer.
@@ -38,12 +39,17 @@ impl Timeline {
             }
             newest.push((author, posts));
         }
-        let turn = self.turns.take().await?;
-        self.take_out_strangers(user, &follows).await?;
-        for (author, posts) in newest {
-            self.put_old(&turn, user, author, &posts).await?;
-        }
-        self.parts.feed.forget(&[user]).await
+        let mut turn = self.turns.take().await?;
+        let done = async {
+            self.take_out_strangers(&mut turn, user, &follows).await?;
+            for (author, posts) in newest {
+                self.put_old(&mut turn, user, author, &posts).await?;
+            }
+            self.parts.feed.forget(&[user]).await
+        };
+        let done = done.await;
+        turn.end().await;
+        done
     }
 
     async fn follows(&self, user: UserId) -> Result<HashSet<UserId>, Problem> {
@@ -76,6 +82,7 @@ impl Timeline {
     /// Drops rows of authors who are not followed and of posts that do not exist.
     async fn take_out_strangers(
         &self,
+        turn: &mut Turn<'_>,
         user: UserId,
         follows: &HashSet<UserId>,
     ) -> Result<(), Problem> {
@@ -93,6 +100,6 @@ impl Timeline {
             let key = |row: &crate::model::Row| store::feed_key(user, row.post_id);
             out.extend(strangers.map(|(row, _)| Scatter::Delete(key(row))));
         }
-        Ok(store::scatter_all(table, out).await?)
+        turn.write(out).await
     }
 }

@@ -7,6 +7,7 @@ use kernel::{Problem, UserId};
 
 use crate::model::{Edge, Row};
 use crate::react::{USER, goes_on_after};
+use crate::turn::Turn;
 use crate::{Timeline, live, store};
 
 /// Edges taken away in one commit; each is up to three writes.
@@ -51,15 +52,21 @@ impl Timeline {
 
     /// Drops the feed and the rows that readers merged.
     async fn drop_own(&self, user: UserId) -> Result<(), Problem> {
+        let mut turn = self.turns.take().await?;
+        let done = self.drop_own_in(&mut turn, user).await;
+        turn.end().await;
+        done
+    }
+
+    async fn drop_own_in(&self, turn: &mut Turn<'_>, user: UserId) -> Result<(), Problem> {
         let table = &*self.parts.table;
-        let _turn = self.turns.take().await?;
         let mut rows = store::partition(table, store::feed(user)).await?;
         rows.extend(store::partition(table, store::author(user)).await?);
         let mut writes: Vec<_> = rows.into_iter().map(|row| Scatter::Delete(row.key)).collect();
         writes.push(Scatter::Delete(store::mark_key(user)));
         writes.push(Scatter::Delete(store::cut_key(user)));
         writes.push(Scatter::Delete(store::big_key(user)));
-        store::scatter_all(table, writes).await?;
+        turn.write(writes).await?;
         self.parts.feed.forget(&[user]).await
     }
 
@@ -86,8 +93,18 @@ impl Timeline {
 
     /// Marks the rows of somebody who has left as gone in a follower's feed, and tells it.
     async fn take_author_out(&self, follower: UserId, author: UserId) -> Result<(), Problem> {
-        let table = &*self.parts.table;
         let mut turn = self.turns.take().await?;
+        let done = self.take_author_out_in(&mut turn, follower, author).await;
+        turn.end().await;
+        done
+    }
+
+    async fn take_author_out_in(
+        &self,
+        turn: &mut Turn<'_>,
+        follower: UserId,
+        author: UserId,
+    ) -> Result<(), Problem> {
         let mut rows = self.rows_of(follower, author).await?;
         rows.retain(|row| !row.gone);
         let expires_at = Some(self.parts.clock.now() + self.config.resume);
@@ -95,11 +112,11 @@ impl Timeline {
             let gone = Row { arrival: turn.next(), gone: true, ..*row };
             store::put_row(store::feed_key(follower, row.post_id), &gone, expires_at)
         });
-        let mut gone: Vec<_> = gone.collect();
-        gone.insert(0, turn.record());
-        store::scatter_all(table, gone).await?;
-        turn.show();
+        let gone = gone.collect();
+        turn.write(gone).await?;
+        turn.show().await?;
         self.parts.feed.forget(&[follower]).await?;
+        turn.check().await?;
         for row in &rows {
             self.parts.sockets.send(&[follower], live::removed(row.post_id)).await?;
         }
