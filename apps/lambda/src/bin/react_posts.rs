@@ -1,0 +1,7 @@
+//! The post service's reactions to the messages of its queues.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lambda::run(lambda::posts::react)
+}

@@ -1,0 +1,7 @@
+//! A socket has ended.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lambda::run(lambda::sockets::disconnect)
+}

@@ -1,0 +1,7 @@
+//! The timeline service's routes, behind an API Gateway REST API.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lambda::run(lambda::timeline::api)
+}

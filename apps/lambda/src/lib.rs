@@ -1,0 +1,41 @@
+//! Mini-SNS as functions of AWS Lambda: one bootstrap each (`src/bin`), over the wiring here.
+//!
+//! | bootstrap | is given | wired by |
+//! |---|---|---|
+//! | `users`, `posts`, `social`, `timeline` | requests of an API Gateway REST API | [`users`], [`posts`], [`social`], [`timeline`] |
+//! | `react-users`, `react-posts`, `react-social`, `react-timeline` | messages of the service's queues | the same |
+//! | `relay` | the stream of one service's table | [`relay`] |
+//! | `authorizer`, `socket-connect`, `socket-message`, `socket-disconnect` | what happens at an API Gateway WebSocket API | [`authorizer`], [`sockets`], [`timeline`] |
+//! | `pre-sign-up` | sign-ups at the Cognito pool | [`sign_up`] |
+//!
+//! A function reads its settings from the environment ([`Settings`]), fills the seams that it needs
+//! ([`World`]) without a call to anywhere, and serves events one by one until its process is ended.
+//! Nothing works in the background: between two events Lambda stops the process. Each bootstrap
+//! needs the Cargo feature of its own service alone, and `cargo xtask lambda` builds it so.
+
+mod absent;
+pub mod authorizer;
+mod function;
+mod http_api;
+mod logging;
+#[cfg(feature = "timeline")]
+mod messages;
+#[cfg(feature = "posts")]
+pub mod posts;
+mod queues;
+pub mod relay;
+mod rest;
+mod settings;
+pub mod sign_up;
+#[cfg(feature = "social")]
+pub mod social;
+pub mod sockets;
+#[cfg(feature = "timeline")]
+pub mod timeline;
+#[cfg(feature = "users")]
+pub mod users;
+mod world;
+
+pub use function::{Failure, Function, Wire, run};
+pub use settings::{Refused, Settings};
+pub use world::World;

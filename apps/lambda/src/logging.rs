@@ -1,0 +1,26 @@
+//! Log lines on standard output, one JSON object each, where Lambda collects them.
+
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::settings::{Refused, Settings};
+
+const FILTER: &str = "MINI_SNS_LOG_FILTER";
+
+/// Starts logging.
+pub(crate) fn start(settings: &Settings) -> Result<(), Refused> {
+    let filter = settings.get(FILTER).unwrap_or("info");
+    let filter: Targets = filter.parse().map_err(|error| Refused::setting(FILTER, error))?;
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(true)
+        .with_span_list(false)
+        .with_writer(std::io::stdout);
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init()
+        .map_err(|error| Refused(error.to_string()))
+}

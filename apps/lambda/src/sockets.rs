@@ -1,0 +1,99 @@
+//! Sockets that API Gateway keeps: their beginning and their end. In between, what is said on them
+//! is [`crate::timeline::messages`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws::redis::SocketRegistry;
+use http::StatusCode;
+use kernel::{Principal, Time};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::function::{Failure, Function, read, written};
+use crate::rest::RestAnswer;
+use crate::settings::Refused;
+use crate::world::World;
+
+/// What a WebSocket API hands a function.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SocketEvent {
+    request_context: SocketContext,
+}
+
+/// What API Gateway knows of a socket.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SocketContext {
+    pub(crate) connection_id: String,
+    /// What the authorizer said at `$connect`.
+    #[serde(default)]
+    authorizer: HashMap<String, Value>,
+}
+
+impl SocketContext {
+    /// Whose socket it is.
+    pub(crate) fn principal(&self) -> Result<Principal, Failure> {
+        let text = |name: &str| {
+            let found = self.authorizer.get(name).and_then(Value::as_str);
+            found.ok_or_else(|| Failure::unreadable(format!("no {name} from the authorizer")))
+        };
+        let millis = text("expiresAt")?.parse().map_err(Failure::unreadable)?;
+        Ok(Principal {
+            user_id: text("userId")?.parse().map_err(|_| Failure::unreadable("no user's id"))?,
+            session: text("session")?.to_owned(),
+            expires_at: Time::from_millis(millis),
+        })
+    }
+}
+
+fn registry(world: &World) -> Result<SocketRegistry, Refused> {
+    Ok(world.registry(&world.redis()?))
+}
+
+struct Connect(SocketRegistry);
+
+/// Enters a socket that opens. What is not 200 refuses it: 429 where the user has too many.
+pub fn connect(world: &World) -> Result<Arc<dyn Function>, Refused> {
+    Ok(Arc::new(Connect(registry(world)?)))
+}
+
+#[async_trait]
+impl Function for Connect {
+    async fn invoke(&self, event: &RawValue, _until: Instant) -> Result<Box<RawValue>, Failure> {
+        let SocketEvent { request_context: context } = read(event)?;
+        let user = context.principal()?.user_id;
+        let status = match self.0.enter(user, &context.connection_id).await {
+            Ok(_) => StatusCode::OK,
+            Err(problem) => {
+                tracing::info!(%problem, "a socket is refused");
+                StatusCode::from_u16(problem.code.status())
+                    .unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+            }
+        };
+        written(&RestAnswer::bare(status))
+    }
+}
+
+struct Disconnect(SocketRegistry);
+
+/// Takes out a socket that has ended.
+pub fn disconnect(world: &World) -> Result<Arc<dyn Function>, Refused> {
+    Ok(Arc::new(Disconnect(registry(world)?)))
+}
+
+#[async_trait]
+impl Function for Disconnect {
+    /// Nobody waits for this: an entry that stays goes at the next frame, or expires.
+    async fn invoke(&self, event: &RawValue, _until: Instant) -> Result<Box<RawValue>, Failure> {
+        let SocketEvent { request_context: context } = read(event)?;
+        if let Err(problem) = self.0.leave(&context.connection_id).await {
+            tracing::warn!(%problem, "a socket that has ended stays entered");
+        }
+        written(&RestAnswer::bare(StatusCode::OK))
+    }
+}

@@ -1,0 +1,61 @@
+//! The user service's functions. They alone know the pool's users.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use kernel::identity::Identity;
+use kernel::internal::Service;
+use kernel::peers::Peers;
+use kernel::table::Table;
+use kernel::{Problem, Profile, UserId};
+use users::{Config, QUEUES, Users};
+
+use crate::function::Function;
+use crate::http_api::{Api, Reads, health};
+use crate::queues::Queues;
+use crate::settings::Refused;
+use crate::world::World;
+
+fn service(world: &World, table: &Arc<dyn Table>, identity: &Arc<dyn Identity>) -> Arc<Users> {
+    let (clock, ids) = (Arc::clone(&world.clock), Arc::clone(&world.ids));
+    Users::new(Arc::clone(table), Arc::clone(identity), clock, ids, Config::default())
+}
+
+/// Its routes.
+pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
+    let table = world.table("user")?;
+    let identity: Arc<dyn Identity> = world.identity(&table)?;
+    let users = service(world, &table, &identity);
+    let reads = Reads {
+        service: Service::User,
+        peers: Arc::new(Own(Arc::clone(&users))),
+        sessions: Some(world.sessions(&table)),
+    };
+    let api = Api {
+        routes: users.routes(),
+        document: users::openapi(),
+        health: health(&table),
+        identity,
+        limiter: world.limiter(&table),
+        reads: Some(reads),
+    };
+    Ok(api.function(world))
+}
+
+/// Its reactions.
+pub fn react(world: &World) -> Result<Arc<dyn Function>, Refused> {
+    let table = world.table("user")?;
+    let identity: Arc<dyn Identity> = world.identity(&table)?;
+    let subscriptions = service(world, &table, &identity).subscriptions();
+    Ok(Arc::new(Queues { bus: world.bus(QUEUES)?, subscriptions }))
+}
+
+/// What other services read here.
+struct Own(Arc<Users>);
+
+#[async_trait]
+impl Peers for Own {
+    async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
+        self.0.profiles(ids).await
+    }
+}

@@ -1,0 +1,72 @@
+//! The bootstraps that cargo has built, by their names, and a set of them that starts as it is
+//! needed.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use crate::runtime::Function;
+
+macro_rules! bootstraps {
+    ($($name:literal,)*) => {
+        /// Each bootstrap and its file.
+        pub(crate) const BOOTSTRAPS: &[(&str, &str)] =
+            &[$(($name, env!(concat!("CARGO_BIN_EXE_", $name))),)*];
+    };
+}
+
+bootstraps! {
+    "users", "posts", "social", "timeline",
+    "react-users", "react-posts", "react-social", "react-timeline",
+    "relay",
+    "authorizer", "socket-connect", "socket-message", "socket-disconnect",
+    "pre-sign-up",
+}
+
+/// The file of a bootstrap.
+pub(crate) fn program(name: &str) -> &'static Path {
+    let found = BOOTSTRAPS.iter().find(|(other, _)| *other == name);
+    Path::new(found.expect("the bootstrap is listed").1)
+}
+
+/// Functions with the same settings, each one process that starts with its first event.
+pub(crate) struct Functions {
+    variables: Vec<(String, String)>,
+    running: Mutex<HashMap<String, Arc<Function>>>,
+}
+
+impl Functions {
+    pub(crate) fn new(variables: &[(&str, &str)]) -> Self {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        Self { variables: variables.iter().map(owned).collect(), running: Mutex::default() }
+    }
+
+    /// The function `name`.
+    pub(crate) async fn get(&self, name: &str) -> Arc<Function> {
+        self.start(name, name, &[]).await
+    }
+
+    /// The relay of a service.
+    pub(crate) async fn relay(&self, service: &str) -> Arc<Function> {
+        let own = [("MINI_SNS_SERVICE".to_owned(), service.to_owned())];
+        self.start(&format!("relay {service}"), "relay", &own).await
+    }
+
+    async fn start(&self, key: &str, name: &str, own: &[(String, String)]) -> Arc<Function> {
+        let mut running = self.running.lock().await;
+        if let Some(function) = running.get(key) {
+            return Arc::clone(function);
+        }
+        let variables = [&self.variables[..], own].concat();
+        let function = Arc::new(Function::start(program(name), &variables).await);
+        running.insert(key.to_owned(), Arc::clone(&function));
+        function
+    }
+
+    /// Everything that all of them have logged.
+    pub(crate) async fn log(&self) -> Vec<String> {
+        self.running.lock().await.values().flat_map(|function| function.log()).collect()
+    }
+}

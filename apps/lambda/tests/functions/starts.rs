@@ -1,0 +1,150 @@
+//! What functions do without anybody to call: how they start, and what they answer by themselves.
+//! Every address that they are given is one where nobody listens.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::bootstraps::{BOOTSTRAPS, Functions, program};
+use crate::events::{self, Rest};
+use crate::runtime::{Function, lambdas_own};
+
+/// Nobody listens on port 1.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+fn functions() -> Functions {
+    Functions::new(&[
+        ("MINI_SNS_ENV_NAME", "test"),
+        ("MINI_SNS_DYNAMODB_URL", NOWHERE),
+        ("MINI_SNS_AWS_URL", NOWHERE),
+        ("MINI_SNS_COGNITO_POOL_ID", "us-east-1_example"),
+        ("MINI_SNS_COGNITO_CLIENT_ID", "example"),
+        ("MINI_SNS_COGNITO_KEYS_URL", "http://127.0.0.1:1/jwks.json"),
+        ("MINI_SNS_REDIS_URLS", "redis://127.0.0.1:1"),
+        ("MINI_SNS_PEER_USER_URL", NOWHERE),
+        ("MINI_SNS_PEER_POST_URL", NOWHERE),
+        ("MINI_SNS_PEER_SOCIAL_URL", NOWHERE),
+        ("MINI_SNS_CONNECTIONS_URL", NOWHERE),
+        ("MINI_SNS_CORS_ORIGINS", "https://app.example"),
+    ])
+}
+
+async fn started(functions: &Functions, name: &str) -> Arc<Function> {
+    if name == "relay" { functions.relay("post").await } else { functions.get(name).await }
+}
+
+#[tokio::test]
+async fn every_api_answers_without_a_call_to_anywhere() {
+    let functions = functions();
+    for name in ["users", "posts", "social", "timeline"] {
+        let function = functions.get(name).await;
+        let answer = function.invoke(&events::preflight()).await.unwrap();
+        assert_eq!(answer["statusCode"], 204, "{name}: {answer}");
+        let headers = &answer["multiValueHeaders"];
+        assert_eq!(headers["access-control-allow-origin"], json!(["https://app.example"]));
+        assert!(headers["strict-transport-security"].is_array(), "{name}: {headers}");
+    }
+}
+
+#[tokio::test]
+async fn empty_batches_and_strangers_are_answered_without_a_call_to_anywhere() {
+    let functions = functions();
+    for name in ["react-users", "react-posts", "react-social", "react-timeline", "relay"] {
+        let function = started(&functions, name).await;
+        let answer = function.invoke(&json!({"Records": []})).await.unwrap();
+        assert_eq!(answer, json!({"batchItemFailures": []}), "{name}");
+    }
+    let function = functions.get("authorizer").await;
+    let refused = function.invoke(&events::may_open(None, None)).await.unwrap_err();
+    assert_eq!(refused["errorMessage"], "Unauthorized");
+    for bad in ["", "a.b.c", &"x".repeat(10_000)] {
+        let refused = function.invoke(&events::may_open(Some(bad), None)).await.unwrap_err();
+        assert_eq!(refused["errorMessage"], "Unauthorized");
+    }
+}
+
+#[tokio::test]
+async fn only_the_user_service_adds_people_to_the_pool() {
+    let functions = functions();
+    let function = functions.get("pre-sign-up").await;
+    let created = events::sign_up("PreSignUp_AdminCreateUser");
+    assert_eq!(function.invoke(&created).await.unwrap(), created);
+    for source in ["PreSignUp_SignUp", "PreSignUp_ExternalProvider", "new"] {
+        let refused = function.invoke(&events::sign_up(source)).await.unwrap_err();
+        assert_eq!(refused["errorType"], "SignUpRefused");
+    }
+}
+
+#[tokio::test]
+async fn events_of_another_shape_are_failures_and_end_nothing() {
+    let functions = functions();
+    for (name, _) in BOOTSTRAPS {
+        let function = started(&functions, name).await;
+        for event in [json!({"Records": [{}], "requestContext": 1}), json!([]), json!("")] {
+            let refused = function.invoke(&event).await;
+            assert!(refused.is_err(), "{name}: {event} -> {refused:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_nobody_can_be_asked_for_is_a_503_in_time() {
+    let functions = functions();
+    let function = functions.get("posts").await;
+    let request = Rest {
+        method: "GET",
+        path: "/health",
+        query: Vec::new(),
+        headers: Vec::new(),
+        body: None,
+        signed: false,
+    };
+    let answer = function.invoke(&request.event()).await.unwrap();
+    assert_eq!(answer["statusCode"], 503, "{answer}");
+    let health: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    assert_eq!(health["checks"], json!({"store": "degraded"}));
+}
+
+#[tokio::test]
+async fn internal_reads_are_for_signatures_alone() {
+    let functions = functions();
+    let ask = async |name: &str, path: &str, signed: bool| {
+        let request = Rest {
+            method: "POST",
+            path,
+            query: Vec::new(),
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            body: Some("{}".to_owned()),
+            signed,
+        };
+        let answer = functions.get(name).await.invoke(&request.event()).await.unwrap();
+        answer["statusCode"].as_u64().unwrap()
+    };
+    for (name, path) in [
+        ("users", "/internal/profiles"),
+        ("users", "/internal/sessions/open"),
+        ("posts", "/internal/posts"),
+        ("social", "/internal/followers"),
+    ] {
+        assert_eq!(ask(name, path, false).await, 401, "{path}");
+        assert_eq!(ask(name, path, true).await, 422, "{path}: the question is empty");
+    }
+}
+
+#[test]
+fn a_setting_that_is_missing_ends_a_function_with_one_line() {
+    for (name, _) in BOOTSTRAPS {
+        let ended = Command::new(program(name))
+            .env_clear()
+            .envs(lambdas_own("127.0.0.1:1"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        // The trigger needs nothing, and finds no Runtime API here.
+        assert_eq!(ended.status.code(), Some(2), "{name}");
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(said.lines().count(), 1, "{name}: {said}");
+        assert!(said.starts_with("mini-sns: "), "{name}: {said}");
+    }
+}
