@@ -16,6 +16,7 @@ mod live;
 mod pages;
 mod person;
 mod process;
+mod program;
 mod server;
 mod sign_in;
 mod tls;

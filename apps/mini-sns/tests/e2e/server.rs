@@ -1,17 +1,18 @@
-//! A running Mini-SNS of one's own.
+//! A running Mini-SNS of one's own, on the embedded backend.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
-use serde_json::Value;
+pub(crate) use crate::program::{client, eventually, program};
+
+use crate::program::Running;
 
 /// How long anything that must happen may take on a slow machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Server {
-    child: Child,
+    running: Running,
     pub(crate) url: String,
     pub(crate) admin: String,
     pub(crate) data: PathBuf,
@@ -48,60 +49,41 @@ impl Server {
 
     async fn start_by(command: Command, data: &Path, options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let (child, url, admin) = spawn(command, data, &options).await;
-        let http = client();
-        Self { child, url, admin, data: data.to_owned(), options, _dir: None, http }
+        let running = spawn(command, data, &options).await;
+        let (url, admin) = (running.url.clone(), running.admin.clone());
+        let (data, http) = (data.to_owned(), client());
+        Self { running, url, admin, data, options, _dir: None, http }
     }
 
     pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.running.kill();
     }
 
     /// Starts the program again on the same data.
     pub(crate) async fn restart(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        (self.child, self.url, self.admin) = spawn(program(), &self.data, &self.options).await;
+        self.running.kill();
+        self.running = spawn(program(), &self.data, &self.options).await;
+        (self.url, self.admin) = (self.running.url.clone(), self.running.admin.clone());
         self.http = client();
     }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.running.child.id()
     }
 
     /// Asks it to stop, as an operator would.
     pub(crate) fn terminate(&self) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.running.terminate();
     }
 
     pub(crate) async fn exited(&mut self) -> ExitStatus {
-        eventually("the server ends", async || self.child.try_wait().unwrap()).await
+        self.running.exited().await
     }
 
     /// Waits until every event has been handled, and demands that none ended in the dead letters.
     pub(crate) async fn settled(&self) {
         eventually("outbox and queues are empty", async || {
-            let queues: Value = self
-                .http
-                .get(format!("{}/queues", self.admin))
-                .send()
-                .await
-                .ok()?
-                .json()
-                .await
-                .ok()?;
-            let rows = queues["queues"].as_array().expect("a list of queues");
-            assert!(!rows.is_empty(), "there are queues");
-            let dead: u64 = rows.iter().map(|row| row["dead"].as_u64().unwrap()).sum();
-            assert_eq!(dead, 0, "no event ends in the dead letters: {queues}");
-            let left: u64 = rows
-                .iter()
-                .map(|row| row["waiting"].as_u64().unwrap() + row["inFlight"].as_u64().unwrap())
-                .sum();
-            let outbox = queues["outbox"].as_u64().expect("rows in the outboxes");
-            (left + outbox == 0).then_some(())
+            (self.running.unhandled(&self.http).await? == 0).then_some(())
         })
         .await;
     }
@@ -115,13 +97,6 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Demands that the data of a stopped server breaks no rule.
 pub(crate) fn verify(data: &Path) {
     let verified = program().args(["verify", "--data"]).arg(data).output().unwrap();
@@ -129,48 +104,8 @@ pub(crate) fn verify(data: &Path) {
     assert!(verified.status.success(), "verify finds nothing: {text}");
 }
 
-pub(crate) fn program() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mini-sns"));
-    command.env_clear().env("RUST_BACKTRACE", "1");
-    command
-}
-
-fn client() -> reqwest::Client {
-    reqwest::Client::builder().timeout(PATIENCE).build().unwrap()
-}
-
-async fn spawn(mut command: Command, data: &Path, options: &[String]) -> (Child, String, String) {
+async fn spawn(mut command: Command, data: &Path, options: &[String]) -> Running {
     command.arg("serve").arg("--data").arg(data);
-    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-    command.args(["--log-filter", "warn", "--chaos-seed", "7"]);
-    let mut child = command.args(options).stdout(Stdio::piped()).spawn().unwrap();
-    let stdout = BufReader::new(child.stdout.take().unwrap());
-    let (found, mut addresses) = tokio::sync::mpsc::unbounded_channel();
-    // The thread goes on reading, so that the program can go on printing.
-    std::thread::spawn(move || {
-        for line in stdout.lines().map_while(Result::ok) {
-            if let Some(address) = line.split_whitespace().find(|word| word.contains("://")) {
-                let _ = found.send(address.trim_end_matches('/').to_owned());
-            }
-        }
-    });
-    let mut next = async || {
-        let address = tokio::time::timeout(PATIENCE, addresses.recv()).await;
-        address.expect("the server starts in time").expect("it prints its addresses")
-    };
-    let url = next().await;
-    let admin = next().await;
-    (child, url, admin)
-}
-
-/// Tries until there is an answer.
-pub(crate) async fn eventually<T>(what: &str, mut attempt: impl AsyncFnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(found) = attempt().await {
-            return found;
-        }
-        assert!(started.elapsed() < PATIENCE, "in {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    command.args(["--listen", "127.0.0.1:0", "--chaos-seed", "7"]).args(options);
+    Running::spawn(command).await
 }
