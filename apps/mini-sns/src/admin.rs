@@ -18,7 +18,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use kernel::queues::{DeadLetter, PAGE_MAX, Queues, Which};
+use kernel::queues::{DeadLetter, PAGE_MAX, Which};
 use kernel::{Code, Problem};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
@@ -56,7 +56,7 @@ pub(crate) fn router(
 }
 
 async fn render_metrics(State(admin): State<Arc<Admin>>) -> impl IntoResponse {
-    admin.world.record_metrics();
+    admin.world.record_metrics().await;
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], admin.metrics.render())
 }
 
@@ -67,7 +67,8 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Result<Json<Value>, Problem> 
 
 async fn queues(State(admin): State<Arc<Admin>>) -> Result<Json<Value>, Problem> {
     let outbox = admin.world.outbox_rows().await?;
-    Ok(Json(json!({"queues": admin.world.bus.stats(), "outbox": outbox})))
+    let queues = admin.world.seams.queues.stats().await?;
+    Ok(Json(json!({"queues": queues, "outbox": outbox})))
 }
 
 /// Which dead letters to list.
@@ -89,17 +90,17 @@ async fn list(
     State(admin): State<Arc<Admin>>,
     Query(list): Query<List>,
 ) -> Result<Json<Letters>, Problem> {
-    let bus = &admin.world.bus;
+    let queues = &admin.world.seams.queues;
     let limit = list.limit.unwrap_or(PAGE_MAX);
     if let Some(queue) = list.queue {
-        let page = bus.dead_list(&queue, list.after.as_deref(), limit).await?;
+        let page = queues.dead_list(&queue, list.after.as_deref(), limit).await?;
         return Ok(Json(Letters { items: page.items, next: page.next }));
     }
     let mut items = Vec::new();
-    for stats in bus.stats() {
+    for stats in queues.stats().await? {
         let left = limit.saturating_sub(items.len());
         if stats.dead > 0 && left > 0 {
-            items.extend(bus.dead_list(stats.queue, None, left).await?.items);
+            items.extend(queues.dead_list(stats.queue, None, left).await?.items);
         }
     }
     Ok(Json(Letters { items, next: None }))
@@ -109,7 +110,7 @@ async fn show(
     State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    let letter = admin.world.bus.dead_show(&id).await?;
+    let letter = admin.world.seams.queues.dead_show(&id).await?;
     let mut shown = serde_json::to_value(&letter).map_err(Problem::internal)?;
     shown["body"] = json!(letter.body);
     Ok(Json(shown))
@@ -137,7 +138,7 @@ async fn redrive(
     State(admin): State<Arc<Admin>>,
     Json(meant): Json<Meant>,
 ) -> Result<Json<Value>, Problem> {
-    let count = admin.world.bus.dead_redrive(meant.which()?).await?;
+    let count = admin.world.seams.queues.dead_redrive(meant.which()?).await?;
     Ok(Json(json!({"count": count})))
 }
 
@@ -145,7 +146,7 @@ async fn purge(
     State(admin): State<Arc<Admin>>,
     Json(meant): Json<Meant>,
 ) -> Result<Json<Value>, Problem> {
-    let count = admin.world.bus.dead_purge(meant.which()?).await?;
+    let count = admin.world.seams.queues.dead_purge(meant.which()?).await?;
     Ok(Json(json!({"count": count})))
 }
 

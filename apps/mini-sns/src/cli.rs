@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::settings::Layer;
@@ -31,6 +32,9 @@ pub(crate) enum Command {
     Verify(crate::verify::VerifyArgs),
     /// Put load on a Mini-SNS and measure it
     Load(Box<crate::load::LoadArgs>),
+    /// Make tables, bus, queues and a user pool on AWS, to try the aws backend
+    #[cfg(feature = "aws")]
+    Provision(crate::provision::ProvisionArgs),
 }
 
 /// How to serve.
@@ -44,13 +48,18 @@ pub(crate) struct Serve {
     pub(crate) options: Layer,
 }
 
+/// Options that are true when they stand alone.
+const SWITCHES: [&str; 2] = ["DEMO", "SHARED"];
+/// Options whose values `--help` does not show.
+const SECRETS: [&str; 3] = ["ADMIN_TOKEN", "INTERNAL_SECRET", "REDIS_URLS"];
+
 /// Reads the command line; what cannot be used is the one line to show, and help is its text.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Refusal> {
     let command = Cli::command().mut_subcommand("serve", |serve| {
         serve.mut_args(|arg| {
             let id = arg.get_id().as_str().to_uppercase();
             // A switch that may also be set by its variable: `--demo` alone means true.
-            let arg = if id == "DEMO" {
+            let arg = if SWITCHES.contains(&id.as_str()) {
                 arg.num_args(0..=1).require_equals(true).default_missing_value("true")
             } else {
                 arg
@@ -58,7 +67,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Ref
             if arg.is_positional() || id == "HELP" {
                 arg
             } else {
-                arg.env(format!("MINI_SNS_{id}"))
+                arg.env(format!("MINI_SNS_{id}")).hide_env_values(SECRETS.contains(&id.as_str()))
             }
         })
     });
@@ -66,6 +75,13 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Ref
     // `mini-sns` alone means `mini-sns serve`, so that its environment variables count there too.
     let args = if args.len() < 2 { vec!["mini-sns".into(), "serve".into()] } else { args };
     let matches = command.try_get_matches_from(args).map_err(|error| Refusal::from(&error))?;
+    if let Some(("serve", serve)) = matches.subcommand()
+        && serve.value_source("internal_secret") == Some(ValueSource::CommandLine)
+    {
+        let elsewhere = "MINI_SNS_INTERNAL_SECRET or the configuration file";
+        let line = format!("internal_secret: give it by {elsewhere}: all can see command lines");
+        return Err(Refusal::Usage(line));
+    }
     Cli::from_arg_matches(&matches).map_err(|error| Refusal::from(&error))
 }
 
@@ -127,12 +143,15 @@ mod tests {
             "mini-sns serve --posts-per-minute 0",
             "mini-sns serve --no-such-flag",
             "mini-sns serve --services user,shop",
+            "mini-sns serve --backend aws --internal-secret hush",
+            "mini-sns serve --env-name Dev",
             "mini-sns frobnicate",
             "mini-sns dlq",
             "mini-sns serve --listen",
         ] {
             let Err(Refusal::Usage(text)) = args(line) else { panic!("{line} was taken") };
             assert!(!text.is_empty() && !text.contains('\n'), "{line}: {text}");
+            assert!(!text.contains("hush"), "{text}");
         }
     }
 }

@@ -1,58 +1,134 @@
 //! Whether work gets through the bus: a message of our own, sent and seen.
+//!
+//! Where several processes consume one queue, another may have received it: then it says so in the
+//! table that they share.
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kernel::bus::{Bus, Message, QueueSpec, Reaction, Subscription};
 use kernel::event::DeletedUser;
+use kernel::table::{Key, Table, Write, get_one};
 use kernel::{Clock, Code, Event, EventData, Ids, Problem, UserId};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use ulid::Ulid;
 
-/// The queue of heartbeats; no event of a service comes to it.
-pub(crate) const QUEUE: QueueSpec = QueueSpec { name: "heartbeat", kinds: &[] };
+use crate::world::Seams;
 
 /// How long a heartbeat may take.
 const WAIT_MAX: Duration = Duration::from_secs(1);
+/// Between two looks whether another process has received it.
+const LOOK_EVERY: Duration = Duration::from_millis(150);
+/// How long such word is kept.
+const KEPT: Duration = Duration::from_secs(60);
 
 /// Sends heartbeats and waits for them.
 pub(crate) struct Heartbeat {
+    queue: QueueSpec,
     bus: Arc<dyn Bus>,
+    table: Option<Arc<dyn Table>>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-    seen: watch::Sender<Ulid>,
+    /// Those of this process that are under way.
+    beats: Mutex<HashSet<Ulid>>,
+    /// One of them has come back.
+    back: Notify,
+}
+
+fn key(id: Ulid) -> Key {
+    Key::new("heartbeat", id.to_string())
 }
 
 impl Heartbeat {
-    pub(crate) fn new(bus: Arc<dyn Bus>, clock: Arc<dyn Clock>, ids: Arc<dyn Ids>) -> Arc<Self> {
-        Arc::new(Self { bus, clock, ids, seen: watch::Sender::new(Ulid::nil()) })
+    pub(crate) fn new(seams: &Seams) -> Arc<Self> {
+        Arc::new(Self {
+            queue: seams.heartbeat,
+            bus: Arc::clone(&seams.bus),
+            table: seams.tables.first().map(|(_, table)| Arc::clone(table)),
+            clock: seams.clock(),
+            ids: seams.ids(),
+            beats: Mutex::default(),
+            back: Notify::new(),
+        })
     }
 
     pub(crate) fn subscription(self: Arc<Self>) -> Subscription {
-        QUEUE.consumed_by(self, 10, 1)
+        self.queue.consumed_by(self, 10, 1)
     }
 
-    /// Sends a message through the bus and waits until it, or a later one, is handled.
+    /// Sends a message through the bus and waits until it is handled.
     pub(crate) async fn beat(&self) -> Result<(), Problem> {
-        let mut seen = self.seen.subscribe();
         // An event about nobody: it goes to this queue alone.
         let nobody = DeletedUser { user_id: UserId(Ulid::nil()) };
         let event = Event::new(&*self.ids, &*self.clock, EventData::UserDeleted(nobody));
         let id = event.id;
-        self.bus.enqueue(QUEUE.name, &[Message::from(event)]).await?;
-        let handled = tokio::time::timeout(WAIT_MAX, seen.wait_for(|last| *last >= id)).await;
-        match handled {
-            Ok(Ok(_)) => Ok(()),
-            _ => Err(Problem::new(Code::Unavailable, "A message does not get through the bus.")),
+        self.beats().insert(id);
+        let beat = Beat { heartbeat: self, id };
+        self.bus.enqueue(self.queue.name, &[Message::from(event)]).await?;
+        let handled = async {
+            tokio::select! { () = beat.here() => {}, () = beat.elsewhere() => {} }
+        };
+        tokio::time::timeout(WAIT_MAX, handled)
+            .await
+            .map_err(|_| Problem::new(Code::Unavailable, "A message does not get through the bus."))
+    }
+
+    fn beats(&self) -> MutexGuard<'_, HashSet<Ulid>> {
+        self.beats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One heartbeat under way.
+struct Beat<'a> {
+    heartbeat: &'a Heartbeat,
+    id: Ulid,
+}
+
+impl Beat<'_> {
+    /// Until this process has received it.
+    async fn here(&self) {
+        loop {
+            let back = self.heartbeat.back.notified();
+            if !self.heartbeat.beats().contains(&self.id) {
+                return;
+            }
+            back.await;
         }
+    }
+
+    /// Until another process has.
+    async fn elsewhere(&self) {
+        let Some(table) = &self.heartbeat.table else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if matches!(get_one(table.as_ref(), key(self.id)).await, Ok(Some(_))) {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Beat<'_> {
+    fn drop(&mut self) {
+        self.heartbeat.beats().remove(&self.id);
     }
 }
 
 #[async_trait]
 impl Reaction for Heartbeat {
     async fn react(&self, message: &Message) -> Result<(), Problem> {
-        self.seen.send_modify(|last| *last = message.event.id.max(*last));
+        let id = message.event.id;
+        if self.beats().remove(&id) {
+            self.back.notify_waiters();
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let is_waited_for = now.since(message.event.time) < WAIT_MAX * 2;
+        if let Some(table) = self.table.as_ref().filter(|_| is_waited_for) {
+            table.commit(vec![Write::put(key(id), "here").expiring(now + KEPT)]).await?;
+        }
         Ok(())
     }
 }

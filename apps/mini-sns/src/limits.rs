@@ -1,5 +1,8 @@
 //! The options as each part wants them.
 
+#[cfg(feature = "aws")]
+mod aws;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
@@ -76,7 +79,13 @@ impl Settings {
     }
 
     pub(crate) fn social(&self) -> social::Config {
-        social::Config { limits: self.limits(), ..social::Config::default() }
+        let config = social::Config { limits: self.limits(), ..social::Config::default() };
+        if self.is_shared() { config.for_several_processes() } else { config }
+    }
+
+    /// Whether other processes serve the same services on the same tables.
+    fn is_shared(&self) -> bool {
+        self.shared == Some(true)
     }
 
     pub(crate) fn users(&self) -> users::Config {
@@ -93,18 +102,19 @@ impl Settings {
     }
 
     pub(crate) fn posts(&self) -> posts::Config {
-        posts::Config {
+        let config = posts::Config {
             limits: self.limits(),
             text_characters_max: self.post_characters_max.get(),
             idempotency_key_characters_max: self.idempotency_key_characters_max.get(),
             posts_per_minute: count(self.posts_per_minute),
             idempotency_secs: self.idempotency_ttl.0.as_secs().max(1),
             ..posts::Config::default()
-        }
+        };
+        if self.is_shared() { config.for_several_processes() } else { config }
     }
 
     pub(crate) fn timeline(&self) -> timeline::Config {
-        timeline::Config {
+        let config = timeline::Config {
             limits: self.limits(),
             big_followers: i64::try_from(self.fanout_followers_max.get()).unwrap_or(i64::MAX),
             // Some more than a resume brings: rows are cut by id, and a gap is of arrivals.
@@ -121,7 +131,8 @@ impl Settings {
             idle: self.socket_idle_timeout.0,
             messages_per_sec: self.socket_messages_per_sec.get(),
             ..timeline::Config::default()
-        }
+        };
+        if self.is_shared() { config.for_several_processes() } else { config }
     }
 
     pub(crate) fn edge(&self) -> edge::Config {

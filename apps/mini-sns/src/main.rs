@@ -1,5 +1,6 @@
-//! Mini-SNS in one binary: the four services over the embedded backend, and the operator's
-//! commands. Nothing else has to be installed.
+//! Mini-SNS in one binary: the four services, and the operator's commands. Over the embedded
+//! backend nothing else has to be installed; with the feature `aws` the services also run over AWS,
+//! in one process or in several.
 
 mod admin;
 mod cli;
@@ -15,6 +16,8 @@ mod metering;
 mod openapi;
 mod output;
 mod peers;
+#[cfg(feature = "aws")]
+mod provision;
 mod serve;
 mod settings;
 mod values;
@@ -53,6 +56,8 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Dlq(command) => dlq::run(command).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Load(args) => load::run(*args).await,
+            #[cfg(feature = "aws")]
+            Command::Provision(args) => provision::run(args).await,
         }
     })
 }

@@ -1,4 +1,5 @@
-//! The services' reads of each other when they share a process: plain calls.
+//! The services' reads of each other: a plain call where the other one shares the process, and the
+//! backend's way to it where it does not.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,37 +10,64 @@ use posts::Posts;
 use social::Social;
 use users::Users;
 
-/// Peers in one process. Services know each other in a circle, so they are entered last.
-#[derive(Default)]
-pub(crate) struct InProcess(OnceLock<Services>);
-
-/// The services that others read from.
-pub(crate) struct Services {
-    pub(crate) users: Arc<Users>,
-    pub(crate) posts: Arc<Posts>,
-    pub(crate) social: Arc<Social>,
+/// Peers, wherever they are. Services know each other in a circle, so those of this process are
+/// entered last.
+pub(crate) struct Neighbours {
+    here: OnceLock<Services>,
+    elsewhere: Option<Arc<dyn Peers>>,
 }
 
-impl InProcess {
-    /// Enters the services; the first ones stay.
-    pub(crate) fn enter(&self, services: Services) {
-        let _ = self.0.set(services);
+/// The services that others read from, as far as this process serves them.
+#[derive(Clone)]
+pub(crate) struct Services {
+    pub(crate) users: Option<Arc<Users>>,
+    pub(crate) posts: Option<Arc<Posts>>,
+    pub(crate) social: Option<Arc<Social>>,
+}
+
+impl Neighbours {
+    /// Those of other processes, where there are any.
+    pub(crate) fn new(elsewhere: Option<Arc<dyn Peers>>) -> Arc<Self> {
+        Arc::new(Self { here: OnceLock::new(), elsewhere })
     }
 
-    fn services(&self) -> Result<&Services, Problem> {
-        let starting = || Problem::new(Code::Unavailable, "The service is starting.");
-        self.0.get().ok_or_else(starting)
+    /// Enters the services of this process; the first ones stay.
+    pub(crate) fn enter(&self, services: Services) {
+        let _ = self.here.set(services);
+    }
+
+    fn users(&self) -> Option<&Users> {
+        self.here.get()?.users.as_deref()
+    }
+
+    fn posts_here(&self) -> Option<&Posts> {
+        self.here.get()?.posts.as_deref()
+    }
+
+    fn social(&self) -> Option<&Social> {
+        self.here.get()?.social.as_deref()
+    }
+
+    fn elsewhere(&self) -> Result<&dyn Peers, Problem> {
+        let nobody = || Problem::new(Code::Unavailable, "The service is starting.");
+        self.elsewhere.as_deref().ok_or_else(nobody)
     }
 }
 
 #[async_trait]
-impl Peers for InProcess {
+impl Peers for Neighbours {
     async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
-        self.services()?.posts.posts(ids).await
+        match self.posts_here() {
+            Some(posts) => posts.posts(ids).await,
+            None => self.elsewhere()?.posts(ids).await,
+        }
     }
 
     async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
-        self.services()?.posts.posts_exist(ids).await
+        match self.posts_here() {
+            Some(posts) => posts.posts_exist(ids).await,
+            None => self.elsewhere()?.posts_exist(ids).await,
+        }
     }
 
     async fn newest_posts(
@@ -48,19 +76,31 @@ impl Peers for InProcess {
         before: Option<PostId>,
         limit: usize,
     ) -> Result<Vec<Post>, Problem> {
-        self.services()?.posts.newest_posts(author, before, limit).await
+        match self.posts_here() {
+            Some(posts) => posts.newest_posts(author, before, limit).await,
+            None => self.elsewhere()?.newest_posts(author, before, limit).await,
+        }
     }
 
     async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
-        self.services()?.users.profiles(ids).await
+        match self.users() {
+            Some(users) => users.profiles(ids).await,
+            None => self.elsewhere()?.profiles(ids).await,
+        }
     }
 
     async fn like_counts(&self, posts: &[PostId]) -> Result<Vec<u64>, Problem> {
-        self.services()?.social.like_counts(posts).await
+        match self.social() {
+            Some(social) => social.like_counts(posts).await,
+            None => self.elsewhere()?.like_counts(posts).await,
+        }
     }
 
     async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
-        self.services()?.social.liked(viewer, posts).await
+        match self.social() {
+            Some(social) => social.liked(viewer, posts).await,
+            None => self.elsewhere()?.liked(viewer, posts).await,
+        }
     }
 
     async fn followers(
@@ -69,7 +109,10 @@ impl Peers for InProcess {
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Followers, Problem> {
-        self.services()?.social.followers(user, after, limit).await
+        match self.social() {
+            Some(social) => social.followers(user, after, limit).await,
+            None => self.elsewhere()?.followers(user, after, limit).await,
+        }
     }
 
     async fn following(
@@ -78,6 +121,9 @@ impl Peers for InProcess {
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Followers, Problem> {
-        self.services()?.social.following(user, after, limit).await
+        match self.social() {
+            Some(social) => social.following(user, after, limit).await,
+            None => self.elsewhere()?.following(user, after, limit).await,
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `mini-sns serve`: opens the data, listens, and ends in good order.
+//! `mini-sns serve`: opens the backend, listens, and ends in good order.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -9,20 +9,18 @@ use axum::Router;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
-use kernel::sockets::CloseCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
 
 use crate::cli::Serve;
 use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::world::World;
-use crate::{admin, demo, logging, metering, openapi, output};
+use crate::world::{self, Stop};
+use crate::{admin, demo, logging, metering, output};
 
 /// Bytes of a request's head, at most.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Time that the background tasks have to finish after the listeners are closed.
-const BACKGROUND_WAIT: Duration = Duration::from_secs(2);
+const BACKGROUND_WAIT: Duration = Duration::from_secs(4);
 /// Time that closing the databases has after everything else.
 const CLOSING_WAIT: Duration = Duration::from_millis(500);
 
@@ -32,7 +30,7 @@ pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
         Settings::read(options.options, options.config.as_deref()).map_err(Failure::usage)?;
     logging::start(settings.log_format, &settings.log_filter).map_err(Failure::usage)?;
     // From here on a signal is an orderly stop, however early it comes.
-    let mut stop = Stop::listen()?;
+    let mut signals = Signals::listen()?;
     let tls = load_tls(&settings).await?;
     let listener = bind("listen", settings.listen)?;
     // Where port 0 was asked for, this is the port that it became.
@@ -41,10 +39,10 @@ pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
     let metrics = metering::start().map_err(Failure::failed)?;
     tokio::spawn(metering::keep_up(metrics.clone()));
 
-    let world = Arc::new(World::open(&settings)?);
-    let cancel = CancellationToken::new();
-    let mut background = world.start(&cancel);
-    let router = router(&world, &settings);
+    let world = world::open(&settings).await?;
+    let stop = Stop::default();
+    let mut background = world.start(&stop);
+    let router = world.router(&settings);
     let admin = admin::router(Arc::clone(&world), metrics, settings.admin_token.clone());
 
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -57,22 +55,22 @@ pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
     output::line(&format!("Mini-SNS is at {url}"))?;
     output::line(&format!("for operators at {admin_url}"))?;
     if settings.demo == Some(true) {
-        background.spawn(demo::run(url, cancel.clone()));
+        background.spawn(demo::run(url, stop.end.clone()));
     }
 
-    stop.wait().await;
+    signals.wait().await;
     tracing::info!("stopping");
+    stop.intake.cancel();
     end_for_sure(settings.shutdown_timeout.0 + CLOSING_WAIT);
     let end = tokio::time::timeout(settings.shutdown_timeout.0, async {
         for handle in &handles {
             handle.graceful_shutdown(Some(settings.shutdown_timeout.0));
         }
-        world.timeline.close_sockets().await;
-        world.hub.close_all(CloseCode::GoingAway);
+        world.close_sockets().await;
         while handles.iter().any(|handle| handle.connection_count() > 0) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        cancel.cancel();
+        stop.end.cancel();
         let _ = tokio::time::timeout(BACKGROUND_WAIT, async {
             while background.join_next().await.is_some() {}
         })
@@ -92,18 +90,6 @@ fn end_for_sure(wait: Duration) {
         tracing::error!("something does not end; the next start goes on from what is on disk");
         std::process::exit(1);
     });
-}
-
-/// The API with the edge around it.
-fn router(world: &Arc<World>, settings: &Settings) -> Router {
-    let routes = world.routes();
-    let edge = edge::Edge {
-        config: settings.edge(),
-        identity: Arc::clone(&world.identity) as _,
-        limiter: Arc::clone(&world.limiter) as _,
-        ids: Arc::clone(&world.ids),
-    };
-    edge.wrap(routes, &openapi::document())
 }
 
 fn bind(option: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
@@ -159,12 +145,12 @@ async fn serve(
 }
 
 /// The signals that end the program in good order.
-struct Stop {
+struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Stop {
+impl Signals {
     fn listen() -> Result<Self, Failure> {
         let listen = |kind| signal(kind).map_err(Failure::failed);
         let (terminate, interrupt) =

@@ -1,13 +1,17 @@
 //! Every option there is: as a flag, as an environment variable `MINI_SNS_...`, and as a key of the
 //! configuration file; in that order the first one given counts. One table makes all three.
 
+mod check;
+
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::values::{Backend, List, LogFormat, Origin, ServiceName, Size, Span};
+use crate::values::{
+    Age, Backend, EnvName, List, LogFormat, Origin, Secret, ServiceName, Size, Span,
+};
 
 macro_rules! settings {
     (
@@ -76,6 +80,31 @@ settings! {
         chaos_seed: u64,
         /// Bearer token that the admin listener asks for; needed when it is not on loopback
         admin_token: String,
+
+        /// Region of AWS; the environment's where left out
+        aws_region: String,
+        /// Address of DynamoDB in place of the region's, for emulators
+        dynamodb_url: String,
+        /// Address of EventBridge, SQS and Cognito in place of the region's, for emulators
+        aws_url: String,
+        /// Cognito's user pool
+        cognito_pool_id: String,
+        /// The user pool's client
+        cognito_client_id: String,
+        /// Where the user pool's public keys are; under its issuer where left out
+        cognito_keys_url: String,
+        /// Redis: one address, or nodes of a cluster; without it each process caches alone
+        redis_urls: List<Secret>,
+        /// Whether other processes serve the same services on the same tables
+        shared: bool,
+        /// Address of the process that serves user, where this one does not
+        peer_user_url: String,
+        /// Address of the process that serves post, where this one does not
+        peer_post_url: String,
+        /// Address of the process that serves social, where this one does not
+        peer_social_url: String,
+        /// Secret of 32 bytes or more by which processes know each other; two while it is replaced
+        internal_secret: List<Secret>,
     }
     defaulted {
         /// Address to serve on
@@ -84,7 +113,7 @@ settings! {
         admin_listen: SocketAddr = "127.0.0.1:9090",
         /// Data directory
         data: PathBuf = "./data",
-        /// What the services run on: embedded
+        /// What the services run on: embedded or aws
         backend: Backend = "embedded",
         /// Services to serve, comma-separated; fewer than all four needs the aws backend
         services: List<ServiceName> = "user,post,social,timeline",
@@ -148,6 +177,11 @@ settings! {
         /// Ids in one list (`?ids=`), at most
         ids_max: NonZeroUsize = "100",
 
+        /// The environment in the names of tables, bus and queues on AWS
+        env_name: EnvName = "dev",
+        /// How long an open session is taken for open without asking again; 0 always asks
+        session_recheck: Age = "0",
+
         /// Posts of one user in a minute
         posts_per_minute: NonZeroU32 = "10",
         /// Characters of a post, as people count them, at most
@@ -209,66 +243,7 @@ impl Settings {
         settings.check()?;
         Ok(settings)
     }
-
-    fn check(&self) -> Result<(), String> {
-        match (&self.tls_cert, &self.tls_key) {
-            (Some(_), None) => return Err("tls_cert needs tls_key: give both or neither".into()),
-            (None, Some(_)) => return Err("tls_key needs tls_cert: give both or neither".into()),
-            _ => {}
-        }
-        if self.services.0.len() < ServiceName::ALL.len() {
-            return Err("services: the embedded backend serves all four".into());
-        }
-        if self.issuer.as_ref().is_some_and(|issuer| issuer.trim().is_empty()) {
-            return Err("issuer: an address such as https://sns.example is wanted".into());
-        }
-        if !self.admin_listen.ip().is_loopback() && self.admin_token.is_none() {
-            return Err(format!(
-                "admin_listen: {} is not a loopback address, so set admin_token",
-                self.admin_listen
-            ));
-        }
-        self.check_lengths()
-    }
-
-    /// Refuses lengths that another part could not bear.
-    fn check_lengths(&self) -> Result<(), String> {
-        let made_up = users::MADE_UP_HANDLE_CHARACTERS;
-        let in_body = self.body_bytes_max.bytes() / CHARACTER_BYTES;
-        let bounds = [
-            // Users' passwords mix letters, digits and symbols, and have eight characters or more.
-            ("password_characters_min", self.password_characters_min, 8..=64),
-            ("password_characters_max", self.password_characters_max, 64..=1024),
-            ("handle_characters_min", self.handle_characters_min, 1..=made_up),
-            ("handle_characters_max", self.handle_characters_max, made_up..=100),
-            ("display_name_characters_max", self.display_name_characters_max, 1..=200),
-            ("bio_characters_max", self.bio_characters_max, 1..=1000.min(in_body)),
-            // One read of a table gives 100 items, on either backend.
-            ("page_limit_default", self.page_limit_default, 1..=self.page_limit_max.get()),
-            ("page_limit_max", self.page_limit_max, 1..=100),
-            ("ids_max", self.ids_max, 1..=100),
-            ("post_characters_max", self.post_characters_max, 1..=in_body),
-            // It ends a sort key, which has 1,023 bytes at most.
-            ("idempotency_key_characters_max", self.idempotency_key_characters_max, 1..=1000),
-        ];
-        for (name, value, range) in bounds {
-            if !range.contains(&value.get()) {
-                let (min, max) = range.into_inner();
-                return Err(format!("{name}: {value} is not {min} to {max}"));
-            }
-        }
-        if self.body_bytes_max.bytes() > BODY_BYTES_MAX {
-            return Err(format!("body_bytes_max: more than {} KiB", BODY_BYTES_MAX >> 10));
-        }
-        Ok(())
-    }
 }
-
-/// Bytes of a character in a request's body, with something left for what stands around the text.
-const CHARACTER_BYTES: usize = 8;
-/// A text of this size may become three times as long (NFC), and its event still has to fit into a
-/// message of 256 KiB.
-const BODY_BYTES_MAX: usize = 80 << 10;
 
 fn read_file(path: &Path) -> Result<Layer, String> {
     let text = std::fs::read_to_string(path)
@@ -302,41 +277,6 @@ mod tests {
         let settings = Settings::read(flags, Some(&file)).unwrap();
         assert_eq!(settings.posts_per_minute.get(), 3);
         assert_eq!(settings.feed_cache_ttl.0.as_secs(), 5);
-    }
-
-    #[test]
-    fn lengths_that_another_part_could_not_bear_are_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("mini-sns.toml");
-        let read = |text: &str| {
-            std::fs::write(&file, text).unwrap();
-            Settings::read(Layer::default(), Some(&file))
-        };
-        for (text, told) in [
-            ("password_characters_min = 7", "password_characters_min: 7 is not 8 to 64"),
-            ("password_characters_max = 63", "password_characters_max: 63 is not 64 to 1024"),
-            ("handle_characters_min = 18", "handle_characters_min: 18 is not 1 to 17"),
-            ("handle_characters_max = 16", "handle_characters_max: 16 is not 17 to 100"),
-            ("display_name_characters_max = 201", "display_name_characters_max: 201 is not 1 to"),
-            ("bio_characters_max = 1001", "bio_characters_max: 1001 is not 1 to 1000"),
-            ("post_characters_max = 8193", "post_characters_max: 8193 is not 1 to 8192"),
-            ("body_bytes_max = \"2KiB\"", "bio_characters_max: 300 is not 1 to 256"),
-            ("body_bytes_max = \"81KiB\"", "body_bytes_max: more than 80 KiB"),
-            ("idempotency_key_characters_max = 1001", "idempotency_key_characters_max: 1001"),
-            ("page_limit_max = 101", "page_limit_max: 101 is not 1 to 100"),
-            ("page_limit_max = 10", "page_limit_default: 20 is not 1 to 10"),
-            ("ids_max = 101", "ids_max: 101 is not 1 to 100"),
-        ] {
-            let line = read(text).unwrap_err();
-            assert!(line.starts_with(told) && !line.contains('\n'), "{text}: {line}");
-        }
-        let settings = read("post_characters_max = 280\nhandle_characters_max = 17").unwrap();
-        assert_eq!(settings.posts().text_characters_max, 280);
-        assert_eq!(settings.users().handle_characters_max, 17);
-        let defaults = Settings::read(Layer::default(), None).unwrap();
-        assert_eq!(defaults.users(), users::Config::default());
-        assert_eq!(defaults.posts(), posts::Config::default());
-        assert_eq!(defaults.social(), social::Config::default());
     }
 
     #[test]

@@ -15,24 +15,36 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(split);
-        let millis_each: u64 = match unit.trim() {
-            "ms" => 1,
-            "" | "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(SPAN_WANTED.into()),
-        };
-        let number: u64 = number.parse().map_err(|_| SPAN_WANTED)?;
-        match number.checked_mul(millis_each) {
-            Some(millis) if (1..=3_650 * 86_400_000).contains(&millis) => {
-                Ok(Self(Duration::from_millis(millis)))
-            }
-            _ => Err(SPAN_WANTED.into()),
-        }
+        let time = time(text).filter(|time| !time.is_zero());
+        time.map(Self).ok_or_else(|| SPAN_WANTED.into())
     }
+}
+
+/// A length of time that may also be none at all: `0`, `2s`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Age(pub(crate) Duration);
+
+impl FromStr for Age {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        time(text).map(Self).ok_or_else(|| format!("0, or {SPAN_WANTED}"))
+    }
+}
+
+fn time(text: &str) -> Option<Duration> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let millis_each: u64 = match unit.trim() {
+        "ms" => 1,
+        "" | "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    let millis = number.parse::<u64>().ok()?.checked_mul(millis_each)?;
+    (millis <= 3_650 * 86_400_000).then(|| Duration::from_millis(millis))
 }
 
 const SPAN_WANTED: &str = "a time such as 2500ms, 30s, 15m, 1h or 30d is wanted, up to ten years";
@@ -91,6 +103,12 @@ impl<T: FromStr<Err = String>> Visitor<'_> for Scalar<T> {
 }
 
 impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Scalar(std::marker::PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for Age {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Scalar(std::marker::PhantomData))
     }
@@ -169,6 +187,55 @@ impl FromStr for Origin {
     }
 }
 
+/// What nobody may read in a log line, a message or a process list.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    /// The secret itself.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// Never fails: a message would show the value.
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// An environment's name, as it stands in the names of tables and queues: `dev`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct EnvName(pub(crate) String);
+
+impl FromStr for EnvName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if (1..=32).contains(&text.len()) && text.chars().all(allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("1 to 32 small letters, digits and hyphens are wanted".to_owned())
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for EnvName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Scalar(std::marker::PhantomData))
+    }
+}
+
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$doc])*
@@ -209,6 +276,8 @@ words! {
     Backend {
         /// Everything in this process.
         Embedded = "embedded",
+        /// The services of AWS.
+        Aws = "aws",
     }
 }
 
@@ -251,9 +320,21 @@ mod tests {
         for bad in ["", "0s", "-1", "1.5h", "h", "99999999999999999999s", "1w"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }
+        assert_eq!("0".parse(), Ok(Age(Duration::ZERO)));
+        assert_eq!("2s".parse(), Ok(Age(Duration::from_secs(2))));
+        for bad in ["", "-1", "1w", "5000d"] {
+            assert!(bad.parse::<Age>().is_err(), "{bad}");
+        }
         for bad in ["", "0", "1kb", "99999999999GiB"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let secrets: List<Secret> = "hush-hush, and-quiet".parse().unwrap();
+        assert_eq!(secrets.0[1].reveal(), "and-quiet");
+        assert!(!format!("{secrets:?}").contains("quiet"));
     }
 
     #[test]

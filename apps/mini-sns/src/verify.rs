@@ -12,13 +12,13 @@ use kernel::audit::Finding;
 use kernel::table::TableError;
 use serde_json::json;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use crate::data::Data;
 use crate::failure::Failure;
 use crate::output;
 use crate::settings::{Layer, Settings};
-use crate::world::{STORES, World};
+use crate::world::embedded::{self as backend, Embedded, STORES};
+use crate::world::{Stop, World};
 
 /// What to check.
 #[derive(Debug, Args)]
@@ -49,14 +49,14 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<(), Failure> {
     check_files(&data)?;
     let settings = Layer { data: Some(args.data), ..Layer::default() };
     let settings = Settings::read(settings, None).map_err(Failure::usage)?;
-    let world = World::open(&settings)?;
-    settle(&world).await?;
-    let mut findings = audit(&world).await?;
+    let (world, engine) = backend::open(&settings)?;
+    settle(&world, &engine).await?;
+    let mut findings = audit(&world, &engine).await?;
     if args.repair && !findings.is_empty() {
-        repair(&world).await?;
-        settle(&world).await?;
+        repair(&world, &engine).await?;
+        settle(&world, &engine).await?;
         output::line(&format!("{} findings before the repair", findings.len()))?;
-        findings = audit(&world).await?;
+        findings = audit(&world, &engine).await?;
     }
     if args.json {
         print_json(&findings)?;
@@ -80,9 +80,9 @@ fn check_files(data: &Data) -> Result<(), Failure> {
 }
 
 /// Handles the events that the last run left, so that what is derived is up to date.
-async fn settle(world: &World) -> Result<(), Failure> {
-    let cancel = CancellationToken::new();
-    let mut tasks = world.start(&cancel);
+async fn settle(world: &World, engine: &Embedded) -> Result<(), Failure> {
+    let stop = Stop::default();
+    let mut tasks = world.start(&stop);
     let (mut left, mut since) = (usize::MAX, Instant::now());
     loop {
         let rows = world.outbox_rows().await.map_err(Failure::failed)?;
@@ -96,16 +96,16 @@ async fn settle(world: &World) -> Result<(), Failure> {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    world.bus.idle().await;
-    cancel.cancel();
+    engine.bus.idle().await;
+    stop.end.cancel();
     while tasks.join_next().await.is_some() {}
     Ok(())
 }
 
-async fn audit(world: &World) -> Result<Vec<Finding>, Failure> {
+async fn audit(world: &World, engine: &Embedded) -> Result<Vec<Finding>, Failure> {
     let failed = |error: TableError| Failure::failed(error);
     let [user, post, social, timeline] =
-        world.stores.all().map(|(_, store)| store.snapshot().map_err(failed));
+        engine.stores.all().map(|(_, store)| store.snapshot().map_err(failed));
     let (user, post, social, timeline) = (user?, post?, social?, timeline?);
     let mut findings = users::audit(&user).map_err(failed)?;
     findings.extend(embedded::identity::audit(&user).map_err(failed)?);
@@ -119,12 +119,14 @@ async fn audit(world: &World) -> Result<Vec<Finding>, Failure> {
 
 /// Makes what is derived anew: handles and the search of people from profiles, timelines from the
 /// other services. Everything else is somebody's word, which no program may make up.
-async fn repair(world: &World) -> Result<(), Failure> {
-    let profiles = world.stores.user.snapshot().map_err(Failure::failed)?;
-    users::repair(world.stores.user.as_ref(), &profiles).await.map_err(Failure::failed)?;
-    let timelines = world.stores.timeline.snapshot().map_err(Failure::failed)?;
+async fn repair(world: &World, engine: &Embedded) -> Result<(), Failure> {
+    let stores = &engine.stores;
+    let profiles = stores.user.snapshot().map_err(Failure::failed)?;
+    users::repair(stores.user.as_ref(), &profiles).await.map_err(Failure::failed)?;
+    let Some(timeline) = &world.timeline else { return Ok(()) };
+    let timelines = stores.timeline.snapshot().map_err(Failure::failed)?;
     for user in timeline::audit::users(&timelines).map_err(Failure::failed)? {
-        world.timeline.rebuild(user).await.map_err(Failure::failed)?;
+        timeline.rebuild(user).await.map_err(Failure::failed)?;
     }
     Ok(())
 }

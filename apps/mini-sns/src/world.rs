@@ -1,202 +1,214 @@
-//! The one place where the seams are filled: four services, each on a database of its own, over the
-//! embedded backend.
+//! Where a backend's seams and the services meet. Each backend fills the seams in one place:
+//! [`embedded`] and [`aws`]; what is the same on both is here.
 
-use std::panic::resume_unwind;
+#[cfg(feature = "aws")]
+mod aws;
+pub(crate) mod embedded;
+
 use std::sync::Arc;
 
+use ::embedded::sockets::Hub;
+use async_trait::async_trait;
 use axum::Router;
 use axum::response::Redirect;
 use axum::routing::get;
-use embedded::feed::MemoryFeed;
-use embedded::identity::EmbeddedIdentity;
-use embedded::limiter::MemoryLimiter;
-use embedded::sockets::Hub;
-use embedded::table::Store;
-use embedded::{bus, relay};
-use kernel::bus::Subscription;
-use kernel::clock::SystemClock;
-use kernel::ids::SystemIds;
-use kernel::outbox::{self, Relay};
+use edge::internal::{Guard, Internal};
+use futures_util::future::{try_join, try_join_all};
+use kernel::bus::{Bus, QueueSpec, Subscription};
+use kernel::feed::Feed;
+use kernel::identity::Identity;
+use kernel::identity::session::Sessions;
+use kernel::internal::Service;
+use kernel::limiter::Limiter;
+use kernel::peers::Peers;
+use kernel::queues::Queues;
+use kernel::sockets::CloseCode;
 use kernel::table::Table;
-use kernel::{Clock, Ids, Problem};
+use kernel::{Clock, Ids, Problem, outbox};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::data::Data;
 use crate::failure::Failure;
-use crate::heartbeat::{self, Heartbeat};
-use crate::peers::{InProcess, Services};
+use crate::heartbeat::Heartbeat;
+use crate::openapi;
+use crate::peers::{Neighbours, Services};
 use crate::settings::Settings;
-use crate::values::Backend;
+use crate::values::{Backend, ServiceName};
 
-/// The names of the services' databases.
-pub(crate) const STORES: [&str; 4] = ["user", "post", "social", "timeline"];
-
-/// The databases of the services, by the names of their directories.
-pub(crate) struct Stores {
-    pub(crate) user: Arc<Store>,
-    pub(crate) post: Arc<Store>,
-    pub(crate) social: Arc<Store>,
-    pub(crate) timeline: Arc<Store>,
+/// The seams of one process, filled by its backend.
+pub(crate) struct Seams {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<dyn Ids>,
+    /// The table of each service that this process serves; the others have none here.
+    pub(crate) tables: Vec<(ServiceName, Arc<dyn Table>)>,
+    pub(crate) bus: Arc<dyn Bus>,
+    /// The same bus in the operator's hand.
+    pub(crate) queues: Arc<dyn Queues>,
+    /// The queue that proves that messages get through to this process.
+    pub(crate) heartbeat: QueueSpec,
+    pub(crate) identity: Arc<dyn Identity>,
+    pub(crate) limiter: Arc<dyn Limiter>,
+    pub(crate) feed: Arc<dyn Feed>,
+    /// The services of other processes; none where all live in this one.
+    pub(crate) elsewhere: Option<Elsewhere>,
 }
 
-impl Stores {
-    fn open(data: &Data, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Self, Failure> {
-        let open = |name: &str| {
-            Store::open(data.part(name), settings.table(), Arc::clone(clock))
-                .map(Arc::new)
-                .map_err(|error| Failure::usage(format!("data: {error}")))
-        };
-        // Each replays its journal, which is most of the time that a start takes: side by side.
-        let [user, post, social, timeline] = std::thread::scope(|scope| {
-            STORES
-                .map(|name| scope.spawn(move || open(name)))
-                .map(|opening| opening.join().unwrap_or_else(|panic| resume_unwind(panic)))
-        });
-        Ok(Self { user: user?, post: post?, social: social?, timeline: timeline? })
-    }
+/// How processes that share the services know each other.
+pub(crate) struct Elsewhere {
+    /// The services that this process does not serve.
+    pub(crate) peers: Arc<dyn Peers>,
+    /// Whom this process answers.
+    pub(crate) guard: Guard,
+    /// Which sessions are open, where this process serves people.
+    pub(crate) sessions: Option<Arc<dyn Sessions>>,
+}
 
-    /// Each store with its name.
-    pub(crate) fn all(&self) -> [(&'static str, &Arc<Store>); 4] {
-        [
-            ("user", &self.user),
-            ("post", &self.post),
-            ("social", &self.social),
-            ("timeline", &self.timeline),
-        ]
-    }
+/// What a backend does beside filling the seams.
+#[async_trait]
+pub(crate) trait Engine: Send + Sync {
+    /// Starts what takes events from the outboxes to the bus, and what consumes the queues.
+    fn start(&self, subscriptions: Vec<Subscription>, stop: &Stop) -> JoinSet<()>;
+
+    /// Whether the stores take writes.
+    async fn check_stores(&self) -> Result<(), Problem>;
+
+    /// Sets the gauges that are read rather than counted.
+    async fn record_metrics(&self);
+}
+
+/// How a process ends, step by step.
+#[derive(Default)]
+pub(crate) struct Stop {
+    /// Nothing new is taken on.
+    pub(crate) intake: CancellationToken,
+    /// Nobody is served any more.
+    pub(crate) end: CancellationToken,
 }
 
 /// Everything that serves, apart from the listeners.
 pub(crate) struct World {
-    pub(crate) stores: Stores,
-    pub(crate) bus: Arc<bus::Bus>,
-    pub(crate) hub: Arc<Hub>,
+    pub(crate) seams: Seams,
+    engine: Arc<dyn Engine>,
+    hub: Arc<Hub>,
     heartbeat: Arc<Heartbeat>,
-    pub(crate) identity: Arc<EmbeddedIdentity>,
-    pub(crate) limiter: Arc<MemoryLimiter>,
-    pub(crate) ids: Arc<dyn Ids>,
-    pub(crate) peers: Arc<InProcess>,
-    pub(crate) users: Arc<users::Users>,
-    pub(crate) posts: Arc<posts::Posts>,
-    pub(crate) social: Arc<social::Social>,
-    pub(crate) timeline: Arc<timeline::Timeline>,
+    pub(crate) peers: Arc<Neighbours>,
+    pub(crate) services: Services,
+    pub(crate) timeline: Option<Arc<timeline::Timeline>>,
+}
+
+/// Opens the backend that was asked for.
+pub(crate) async fn open(settings: &Settings) -> Result<Arc<World>, Failure> {
+    match settings.backend {
+        Backend::Embedded => Ok(embedded::open(settings)?.0),
+        #[cfg(feature = "aws")]
+        Backend::Aws => aws::open(settings).await,
+        #[cfg(not(feature = "aws"))]
+        Backend::Aws => {
+            Err(Failure::usage("backend: this program was built without `--features aws`"))
+        }
+    }
 }
 
 impl World {
-    /// Opens the data directory, making it if there is none, and wires the services. Of a directory
-    /// that is refused, every file is as it was.
-    pub(crate) fn open(settings: &Settings) -> Result<Self, Failure> {
-        // The one backend that this build has; an adapter for another is chosen here.
-        let Backend::Embedded = settings.backend;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let ids: Arc<dyn Ids> = Arc::new(SystemIds::new(Arc::clone(&clock)));
-        let data = Data::look(&settings.data)?;
-        let stores = Stores::open(&data, settings, &clock)?;
-        let issuer = data.issuer(|| settings.first_issuer());
-        let identity = open_identity(&data, settings, &issuer, &stores, &clock, &ids)?;
-        // The last of what may be refused: it counts the receives of the run before.
-        let bus = open_bus(&data, settings, &clock)?;
-        data.finish(&*ids, &issuer)?;
-        stores.all().iter().for_each(|(_, store)| store.settle());
+    /// The services that have a table, over the seams.
+    fn new(settings: &Settings, seams: Seams, engine: Arc<dyn Engine>) -> Arc<Self> {
         let hub = Hub::new(settings.hub());
-        let peers = Arc::new(InProcess::default());
-
-        let users = users::Users::new(
-            Arc::clone(&stores.user) as _,
-            Arc::clone(&identity) as _,
-            Arc::clone(&clock),
-            Arc::clone(&ids),
-            settings.users(),
-        );
-        let posts = posts::Posts::new(
-            Arc::clone(&stores.post) as _,
-            Arc::clone(&bus) as _,
-            Arc::clone(&clock),
-            Arc::clone(&ids),
-            settings.posts(),
-        );
-        let social = social::Social::new(
-            Arc::clone(&stores.social) as _,
-            Arc::clone(&bus) as _,
-            Arc::clone(&clock),
-            Arc::clone(&ids),
-            Arc::clone(&peers) as _,
-            settings.social(),
-        );
-        let parts = timeline::Parts {
-            table: Arc::clone(&stores.timeline) as _,
-            bus: Arc::clone(&bus) as _,
-            feed: MemoryFeed::new(settings.feed(), Arc::clone(&clock)),
-            sockets: Arc::clone(&hub) as _,
-            connections: Arc::clone(&hub) as _,
-            peers: Arc::clone(&peers) as _,
-            identity: Arc::clone(&identity) as _,
-            clock: Arc::clone(&clock),
-            ids: Arc::clone(&ids),
+        let elsewhere = seams.elsewhere.as_ref().map(|elsewhere| Arc::clone(&elsewhere.peers));
+        let peers = Neighbours::new(elsewhere);
+        let services = Services {
+            users: seams.table(ServiceName::User).map(|table| {
+                let identity = Arc::clone(&seams.identity);
+                users::Users::new(table, identity, seams.clock(), seams.ids(), settings.users())
+            }),
+            posts: seams.table(ServiceName::Post).map(|table| {
+                let bus = Arc::clone(&seams.bus);
+                posts::Posts::new(table, bus, seams.clock(), seams.ids(), settings.posts())
+            }),
+            social: seams.table(ServiceName::Social).map(|table| {
+                let (bus, peers) = (Arc::clone(&seams.bus), Arc::clone(&peers) as _);
+                let (clock, ids) = (seams.clock(), seams.ids());
+                social::Social::new(table, bus, clock, ids, peers, settings.social())
+            }),
         };
-        let timeline = timeline::Timeline::new(parts, settings.timeline());
-        peers.enter(Services {
-            users: Arc::clone(&users),
-            posts: Arc::clone(&posts),
-            social: Arc::clone(&social),
+        let timeline = seams.table(ServiceName::Timeline).map(|table| {
+            let parts = timeline::Parts {
+                table,
+                bus: Arc::clone(&seams.bus),
+                feed: Arc::clone(&seams.feed),
+                sockets: Arc::clone(&hub) as _,
+                connections: Arc::clone(&hub) as _,
+                peers: Arc::clone(&peers) as _,
+                identity: Arc::clone(&seams.identity),
+                clock: seams.clock(),
+                ids: seams.ids(),
+            };
+            timeline::Timeline::new(parts, settings.timeline())
         });
-        let limiter = MemoryLimiter::new(Arc::new(SystemClock));
-        let heartbeat = Heartbeat::new(Arc::clone(&bus) as _, clock, Arc::clone(&ids));
-        Ok(Self {
-            stores,
-            bus,
-            hub,
-            heartbeat,
-            identity,
-            limiter,
-            ids,
-            peers,
-            users,
-            posts,
-            social,
-            timeline,
-        })
+        peers.enter(services.clone());
+        let heartbeat = Heartbeat::new(&seams);
+        Arc::new(Self { seams, engine, hub, heartbeat, peers, services, timeline })
     }
 
     /// Starts what works in the background: the relays of the outboxes and the queues' workers.
-    pub(crate) fn start(&self, cancel: &CancellationToken) -> JoinSet<()> {
-        let mut tasks = JoinSet::new();
-        for (_, store) in self.stores.all() {
-            let Some(stream) = store.outbox() else { continue };
-            let relay = Relay::new(Arc::clone(store) as _, Arc::clone(&self.bus) as _);
-            tasks.spawn(relay::run(relay, stream, cancel.clone()));
-        }
-        let (bus, subscriptions) = (Arc::clone(&self.bus), self.subscriptions());
-        let cancel = cancel.clone();
-        tasks.spawn(async move {
-            if let Err(problem) = bus.run(subscriptions, cancel).await {
-                tracing::error!(error = ?problem, "the queues are not consumed");
-            }
-        });
-        tasks
+    pub(crate) fn start(&self, stop: &Stop) -> JoinSet<()> {
+        self.engine.start(self.subscriptions(), stop)
     }
 
     fn subscriptions(&self) -> Vec<Subscription> {
-        let mut all = Arc::clone(&self.users).subscriptions();
-        all.extend(Arc::clone(&self.posts).subscriptions());
-        all.extend(Arc::clone(&self.social).subscriptions());
-        all.extend(Arc::clone(&self.timeline).subscriptions());
-        all.push(Arc::clone(&self.heartbeat).subscription());
-        all
+        let Services { users, posts, social } = self.services.clone();
+        let all = [
+            users.map(users::Users::subscriptions),
+            posts.map(posts::Posts::subscriptions),
+            social.map(social::Social::subscriptions),
+            self.timeline.clone().map(timeline::Timeline::subscriptions),
+            Some(vec![Arc::clone(&self.heartbeat).subscription()]),
+        ];
+        all.into_iter().flatten().flatten().collect()
     }
 
-    /// The routes of all services, with `/health`.
-    pub(crate) fn routes(self: &Arc<Self>) -> Router {
-        let health = Arc::clone(self).health();
+    /// The API with the edge around it, and beside it what other processes read here.
+    pub(crate) fn router(self: &Arc<Self>, settings: &Settings) -> Router {
+        let edge = edge::Edge {
+            config: settings.edge(),
+            identity: Arc::clone(&self.seams.identity),
+            limiter: Arc::clone(&self.seams.limiter),
+            ids: self.seams.ids(),
+        };
+        let router = edge.wrap(self.routes(), &openapi::document());
+        let Some(elsewhere) = &self.seams.elsewhere else { return router };
+        let internal = Internal {
+            config: settings.edge(),
+            guard: elsewhere.guard.clone(),
+            peers: Arc::clone(&self.peers) as _,
+            sessions: elsewhere.sessions.clone(),
+            ids: self.seams.ids(),
+        };
+        internal.beside(router, &self.read_by_others())
+    }
+
+    /// The services of this process that others read from.
+    fn read_by_others(&self) -> Vec<Service> {
+        let served = self.seams.tables.iter().filter_map(|(name, _)| match name {
+            ServiceName::User => Some(Service::User),
+            ServiceName::Post => Some(Service::Post),
+            ServiceName::Social => Some(Service::Social),
+            ServiceName::Timeline => None,
+        });
+        served.collect()
+    }
+
+    /// The routes of the services, with `/health`.
+    fn routes(self: &Arc<Self>) -> Router {
+        let Services { users, posts, social } = self.services.clone();
         let all = [
-            Arc::clone(&self.users).routes(),
-            Arc::clone(&self.posts).routes(),
-            Arc::clone(&self.social).routes(),
-            Arc::clone(&self.timeline).routes(),
+            users.map(users::Users::routes),
+            posts.map(posts::Posts::routes),
+            social.map(social::Social::routes),
+            self.timeline.clone().map(timeline::Timeline::routes),
         ];
-        let routes = all.into_iter().fold(health.routes(), OpenApiRouter::merge);
+        let health = Arc::clone(self).health().routes();
+        let routes = all.into_iter().flatten().fold(health, OpenApiRouter::merge);
         // Until there is a client to show, the printed address leads to the API's own pages.
         Router::from(routes).route("/", get(async || Redirect::temporary("/docs")))
     }
@@ -204,69 +216,88 @@ impl World {
     fn health(self: Arc<Self>) -> edge::Health {
         let (store, bus, cache) = (Arc::clone(&self), Arc::clone(&self), self);
         edge::Health::new(env!("CARGO_PKG_VERSION"))
-            .check("store", move || std::future::ready(store.stores_writable()))
+            .check("store", move || {
+                let world = Arc::clone(&store);
+                async move { world.engine.check_stores().await }
+            })
             .check("bus", move || {
-                let heartbeat = Arc::clone(&bus.heartbeat);
-                async move { heartbeat.beat().await }
+                let world = Arc::clone(&bus);
+                async move { world.heartbeat.beat().await }
             })
             .check("cache", move || {
-                let timeline = Arc::clone(&cache.timeline);
-                async move { timeline.heartbeat().await }
+                let world = Arc::clone(&cache);
+                async move { world.check_cache().await }
             })
     }
 
-    /// Sets the gauges that are read rather than counted.
-    pub(crate) fn record_metrics(&self) {
-        self.bus.record_metrics();
-    }
-
-    /// Whether every database takes writes.
-    pub(crate) fn stores_writable(&self) -> Result<(), Problem> {
-        Ok(self.stores.all().iter().try_for_each(|(_, store)| store.writable())?)
-    }
-
-    /// Events that are committed and not yet on the bus.
-    pub(crate) async fn outbox_rows(&self) -> Result<usize, Problem> {
-        let mut rows = 0;
-        for (_, store) in self.stores.all() {
-            rows += outbox::waiting(store.as_ref()).await?;
-        }
-        Ok(rows)
+    /// Whether the cache works, by itself and for the timeline where it is served.
+    async fn check_cache(&self) -> Result<(), Problem> {
+        let of_timeline = async {
+            match &self.timeline {
+                Some(timeline) => timeline.heartbeat().await,
+                None => Ok(()),
+            }
+        };
+        try_join(self.seams.feed.check(), of_timeline).await.map(drop)
     }
 
     /// Proves that work gets through: a write and a read of a table, of the cache, and a message
     /// through the bus.
     pub(crate) async fn round_trip(&self) -> Result<(), Problem> {
-        self.stores_writable()?;
+        self.engine.check_stores().await?;
         self.heartbeat.beat().await?;
-        self.timeline.heartbeat().await
+        self.check_cache().await
+    }
+
+    /// Sets the gauges that are read rather than counted.
+    pub(crate) async fn record_metrics(&self) {
+        self.engine.record_metrics().await;
+    }
+
+    /// Events that are committed and not yet on the bus.
+    pub(crate) async fn outbox_rows(&self) -> Result<usize, Problem> {
+        let waiting = self.seams.tables.iter().map(|(_, table)| outbox::waiting(table.as_ref()));
+        Ok(try_join_all(waiting).await?.into_iter().sum())
+    }
+
+    /// Closes every socket of this process, and opens no other.
+    pub(crate) async fn close_sockets(&self) {
+        if let Some(timeline) = &self.timeline {
+            timeline.close_sockets().await;
+        }
+        self.hub.close_all(CloseCode::GoingAway);
     }
 }
 
-fn open_bus(
-    data: &Data,
-    settings: &Settings,
-    clock: &Arc<dyn Clock>,
-) -> Result<Arc<bus::Bus>, Failure> {
-    let services = [users::QUEUES, posts::QUEUES, social::QUEUES, timeline::QUEUES];
-    let queues = [services.concat(), vec![heartbeat::QUEUE]].concat();
-    let dir = data.part("bus");
-    bus::Bus::open(&dir, settings.queues(), settings.bus(), Arc::clone(clock), &queues)
-        .map_err(|error| Failure::usage(format!("data: {error}")))
+impl Seams {
+    /// The table of a service, where this process serves it.
+    fn table(&self, service: ServiceName) -> Option<Arc<dyn Table>> {
+        let found = self.tables.iter().find(|(name, _)| *name == service);
+        found.map(|(_, table)| Arc::clone(table))
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    pub(crate) fn ids(&self) -> Arc<dyn Ids> {
+        Arc::clone(&self.ids)
+    }
 }
 
-fn open_identity(
-    data: &Data,
-    settings: &Settings,
-    issuer: &str,
-    stores: &Stores,
-    clock: &Arc<dyn Clock>,
-    ids: &Arc<dyn Ids>,
-) -> Result<Arc<EmbeddedIdentity>, Failure> {
-    let keys = data.keys();
-    let issuer = settings.issuer.clone().unwrap_or_else(|| issuer.to_owned());
-    let table = Arc::clone(&stores.user) as Arc<dyn Table>;
-    let (clock, ids) = (Arc::clone(clock), Arc::clone(ids));
-    EmbeddedIdentity::open(settings.identity(issuer), &keys, table, clock, ids)
-        .map_err(|error| Failure::usage(format!("data: {error}")))
+/// Every queue that there is on AWS.
+#[cfg(feature = "aws")]
+pub(crate) fn all_queues() -> Vec<QueueSpec> {
+    let each = |service: &ServiceName| [queues(*service), &[aws::heartbeat(*service)]].concat();
+    ServiceName::ALL.iter().flat_map(each).collect()
+}
+
+/// The queues of a service.
+fn queues(service: ServiceName) -> &'static [QueueSpec] {
+    match service {
+        ServiceName::User => users::QUEUES,
+        ServiceName::Post => posts::QUEUES,
+        ServiceName::Social => social::QUEUES,
+        ServiceName::Timeline => timeline::QUEUES,
+    }
 }
