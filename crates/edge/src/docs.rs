@@ -1,57 +1,48 @@
-//! `/openapi.json`, and `/docs`, where people try it out: Swagger UI out of the binary, with no
-//! request to anywhere else.
-
-use std::sync::Arc;
+//! `/openapi.json`, and where they are built in, the pages that show it.
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use kernel::{Code, Problem};
+use axum::extract::State;
+use axum::response::IntoResponse;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use utoipa_swagger_ui::Config;
 
-/// What the page is made of: paths that are public, but not in the document.
-pub(crate) const PAGES: [&str; 2] = ["/docs/", "/docs/{*file}"];
+#[cfg(feature = "docs")]
+mod pages;
 
-/// Swagger UI sets styles by script and draws with data URLs; nothing may come from elsewhere.
-const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
-                   img-src 'self' data:; font-src 'self'; connect-src 'self'; base-uri 'none'; \
-                   form-action 'none'; frame-ancestors 'none'";
+/// Paths that are public, but not in the document.
+#[cfg(feature = "docs")]
+pub(crate) const PAGES: [&str; 2] = pages::PAGES;
+/// Paths that are public, but not in the document.
+#[cfg(not(feature = "docs"))]
+pub(crate) const PAGES: [&str; 0] = [];
 
 #[derive(Clone)]
 struct Docs {
     document: Bytes,
-    swagger: Arc<Config<'static>>,
 }
 
 pub(crate) fn router(document: &OpenApi) -> Router {
-    let swagger = Config::from("/openapi.json")
-        .persist_authorization(false)
-        .with_credentials(false)
-        .try_it_out_enabled(true)
-        .validator_url("none");
-    let docs = Docs {
-        // The document's types always serialise.
-        document: serde_json::to_vec(document).unwrap_or_default().into(),
-        swagger: Arc::new(swagger),
-    };
-    let [index, files] = PAGES;
-    Router::from(operations().with_state(docs.clone()))
-        .merge(Router::new().route(index, get(page)).route(files, get(part)).with_state(docs))
+    // The document's types always serialise.
+    let docs = Docs { document: serde_json::to_vec(document).unwrap_or_default().into() };
+    let router = Router::from(operations().with_state(docs));
+    #[cfg(feature = "docs")]
+    let router = router.merge(pages::router());
+    router
 }
 
 /// What the OpenAPI document says of itself.
 pub(crate) fn openapi() -> OpenApi {
-    operations().into_openapi()
+    let openapi = operations().into_openapi();
+    #[cfg(feature = "docs")]
+    let openapi = openapi.merge_from(pages::openapi());
+    openapi
 }
 
 fn operations() -> OpenApiRouter<Docs> {
-    OpenApiRouter::new().routes(routes!(document)).routes(routes!(page))
+    OpenApiRouter::new().routes(routes!(document))
 }
 
 #[utoipa::path(
@@ -65,40 +56,4 @@ fn operations() -> OpenApiRouter<Docs> {
 )]
 async fn document(State(docs): State<Docs>) -> impl IntoResponse {
     ([(CONTENT_TYPE, "application/json"), (CACHE_CONTROL, "no-cache")], docs.document)
-}
-
-#[utoipa::path(
-    get,
-    path = "/docs",
-    tag = "service",
-    operation_id = "docs",
-    summary = "A page on which to read this document and try it out",
-    security(()),
-    responses((status = 200, description = "The page", body = String, content_type = "text/html"))
-)]
-async fn page(State(docs): State<Docs>) -> Response {
-    // The page names its parts as its neighbours, which they are not at `/docs`.
-    let absolute = |html: &[u8]| {
-        let html = String::from_utf8_lossy(html).replace("=\"./", "=\"");
-        html.replace("src=\"", "src=\"/docs/").replace("href=\"", "href=\"/docs/").into_bytes()
-    };
-    file("index.html", &docs, absolute)
-}
-
-async fn part(State(docs): State<Docs>, Path(name): Path<String>) -> Response {
-    file(&name, &docs, <[u8]>::to_vec)
-}
-
-fn file(name: &str, docs: &Docs, edit: impl Fn(&[u8]) -> Vec<u8>) -> Response {
-    match utoipa_swagger_ui::serve(name, Arc::clone(&docs.swagger)) {
-        Ok(Some(file)) => {
-            let headers = [
-                (CONTENT_TYPE, file.content_type.as_str()),
-                (CONTENT_SECURITY_POLICY, CSP),
-                (CACHE_CONTROL, "public, max-age=3600"),
-            ];
-            (headers, edit(&file.bytes)).into_response()
-        }
-        _ => Problem::new(Code::NotFound, "Nothing has this address.").into_response(),
-    }
 }

@@ -13,6 +13,7 @@
 
 mod address;
 mod body;
+#[cfg(feature = "compression")]
 mod compress;
 pub mod config;
 mod cors;
