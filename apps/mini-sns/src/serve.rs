@@ -20,7 +20,7 @@ use crate::{admin, demo, logging, metering, output};
 /// Bytes of a request's head, at most.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Time that the background tasks have to finish after the listeners are closed.
-const BACKGROUND_WAIT: Duration = Duration::from_secs(4);
+const BACKGROUND_WAIT: Duration = Duration::from_secs(6);
 /// Time that closing the databases has after everything else.
 const CLOSING_WAIT: Duration = Duration::from_millis(500);
 

@@ -13,9 +13,10 @@
 //! codes for us (`DeleteConnection` takes none), so [`Sockets::close`] sends the reason ahead as an
 //! `error` frame; it sends no protocol pings; it ends a socket after 2 h, or 10 min of silence.
 //!
-//! While Redis is away nobody knows who is connected: frames are not sent, and the counter
-//! `frames_unsent_total` tells. Timelines go on from the table, and who comes back to the registry
-//! late is told to resync ([`SocketRegistry::enter`]).
+//! While Redis is away nobody knows who is connected, and a socket that stays open must not miss a
+//! frame in silence: the sending fails, and the event comes again once its visibility time is over.
+//! Timelines go on from the table meanwhile. Who comes back to a registry that has lost its entries
+//! is told to resync ([`SocketRegistry::enter`]). The counter `frames_unsent_total` tells.
 
 use std::sync::Arc;
 
@@ -176,14 +177,9 @@ fn refused(asked: &'static str, error: &dyn std::error::Error) -> Refused {
 #[async_trait]
 impl Sockets for GatewaySockets {
     async fn send(&self, users: &[UserId], frame: Bytes) -> Result<(), Problem> {
-        let connections = match self.registry.connections(users).await {
-            Ok(connections) => connections,
-            Err(problem) => {
-                metrics::counter!("frames_unsent_total").increment(1);
-                tracing::debug!(%problem, "nobody knows who is connected");
-                return Ok(());
-            }
-        };
+        let connections = self.registry.connections(users).await.inspect_err(|_| {
+            metrics::counter!("frames_unsent_total").increment(1);
+        })?;
         self.on_each(connections, &Act::Deliver(Blob::new(frame))).await
     }
 

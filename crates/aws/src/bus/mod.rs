@@ -66,10 +66,11 @@ pub struct Config {
     pub rounds_max: u32,
     /// The pause before the second round; each further one is twice as long.
     pub pause: Duration,
-    /// How long a receive waits for a message; at most 20 s.
+    /// How long a receive waits for a message; at most 20 s. Whatever a receive brings whose process
+    /// was killed is hidden until the visibility time-out, and has lost one receive of two.
     pub poll: Duration,
-    /// How long a stop waits for a receive that is under way. What it would bring later is hidden
-    /// until the visibility time-out and has lost one receive.
+    /// How long a stop waits for receives and handlers that are under way. Longer than a receive
+    /// waits, so that none is given up; what handlers have not done by then comes again at once.
     pub stop_grace: Duration,
 }
 
@@ -82,8 +83,8 @@ impl Default for Config {
             message_bytes_max: 256 << 10,
             rounds_max: 4,
             pause: Duration::from_millis(50),
-            poll: Duration::from_secs(20),
-            stop_grace: Duration::from_secs(2),
+            poll: Duration::from_secs(4),
+            stop_grace: Duration::from_secs(5),
         }
     }
 }

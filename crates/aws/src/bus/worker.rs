@@ -22,7 +22,7 @@ const SETTLE_TIME: Duration = Duration::from_secs(3);
 
 impl AwsBus {
     /// Consumes queues until `cancel`: then the batches in hand are finished, and what is done is
-    /// deleted. A subscription to a queue that the bus was not made with is refused.
+    /// deleted; what takes too long for a stop comes again at once. A subscription to a queue that the bus was not made with is refused.
     pub async fn run(
         self: &Arc<Self>,
         subscriptions: Vec<Subscription>,
@@ -52,21 +52,27 @@ struct Worker {
 
 impl Worker {
     async fn run(self, cancel: CancellationToken) {
-        let stop = async {
+        let over = async {
             cancel.cancelled().await;
             tokio::time::sleep(self.bus.config.stop_grace).await;
         };
-        tokio::pin!(stop);
+        tokio::pin!(over);
         let mut pause = PAUSE_FIRST;
         while !cancel.is_cancelled() {
             let received = tokio::select! {
                 received = self.receive() => received,
-                () = &mut stop => break,
+                () = &mut over => break,
             };
             match received {
                 Ok(received) => {
                     pause = PAUSE_FIRST;
-                    self.batch(received).await;
+                    let receipts = received.iter().map(|message| message.receipt.clone());
+                    let receipts: Vec<_> = receipts.collect();
+                    tokio::select! {
+                        biased;
+                        () = self.batch(received) => {}
+                        () = &mut over => return self.hide(receipts, Duration::ZERO).await,
+                    }
                 }
                 Err(error) => {
                     let queue = self.subscription.queue;
@@ -116,7 +122,7 @@ impl Worker {
             if !fresh {
                 let receipts = std::iter::once(&message).chain(again.as_slice());
                 let receipts = receipts.map(|message| message.receipt.clone()).collect();
-                self.hide(receipts).await;
+                self.hide(receipts, self.bus.config.policy.visibility).await;
                 until = self.until();
             }
             fresh = false;
@@ -130,9 +136,9 @@ impl Worker {
         Instant::now() + visibility - SETTLE_TIME.min(visibility / 4)
     }
 
-    async fn hide(&self, receipts: Vec<String>) {
+    async fn hide(&self, receipts: Vec<String>, time: Duration) {
         if let Ok(url) = self.bus.url(self.queue, Side::Live).await {
-            self.bus.hide(url, receipts, self.bus.config.policy.visibility).await;
+            self.bus.hide(url, receipts, time).await;
         }
     }
 

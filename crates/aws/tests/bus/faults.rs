@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use conformance::bus::{Recorder, Verdict};
-use kernel::bus::{Bus, Message, QueuePolicy};
+use kernel::bus::{Bus, Delivery, Failed, Handler, Message, QueuePolicy, QueueSpec};
 use kernel::request::{self, Scope};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -376,6 +378,51 @@ async fn a_receive_that_is_under_way_at_a_stop_is_finished() {
     assert_eq!(a.seen().len(), 1);
     assert_eq!(services.calls("DeleteMessageBatch").len(), 1);
     assert_eq!(services.calls("ReceiveMessage").len(), 1);
+}
+
+/// Never done.
+struct Stuck(Notify);
+
+#[async_trait]
+impl Handler for Stuck {
+    async fn handle(&self, _: Vec<Delivery>) -> Vec<Failed> {
+        self.0.notify_one();
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn what_a_stop_cannot_wait_for_is_given_back_at_once() {
+    let events = events(2);
+    let services = Services::new(move |operation, before, input| match (operation, before) {
+        ("ReceiveMessage", 0) => {
+            let messages = [message("a", 1, &events[0]), message("b", 1, &events[1])];
+            good(json!({"Messages": messages}))
+        }
+        ("ReceiveMessage", _) => Answer::Silence,
+        _ => batch(input, |_| None),
+    })
+    .await;
+    let stuck = Arc::new(Stuck(Notify::new()));
+    let spec = QueueSpec { name: "q", kinds: &[] };
+    let subscription = spec.consumed_by(Arc::clone(&stuck) as _, 10, 1);
+    let (bus, cancel) = (services.bus(QueuePolicy::default()), CancellationToken::new());
+    let stop = async {
+        stuck.0.notified().await;
+        cancel.cancel();
+    };
+    let (ended, ()) = tokio::join!(bus.run(vec![subscription], cancel.clone()), stop);
+    ended.unwrap();
+    let shown = &services.calls("ChangeMessageVisibilityBatch")[0]["Entries"];
+    let shown: Vec<_> = shown.as_array().unwrap().iter().collect();
+    assert_eq!(shown.len(), 2);
+    for (entry, receipt) in shown.iter().zip(["receipt-a", "receipt-b"]) {
+        assert_eq!(
+            (&entry["ReceiptHandle"], &entry["VisibilityTimeout"]),
+            (&json!(receipt), &json!(0))
+        );
+    }
+    assert!(services.calls("DeleteMessageBatch").is_empty());
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! HTTP, so that the whole client is in between.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws::bus::{AwsBus, Config};
 use aws::config::timeouts;
@@ -91,6 +92,9 @@ pub(crate) fn bus_at(url: &str, policy: QueuePolicy) -> Arc<AwsBus> {
         env: "script".to_owned(),
         services_url: Some(url.to_owned()),
         policy,
+        poll: Duration::from_secs(20),
+        // Its receives are never answered in the end.
+        stop_grace: Duration::from_millis(500),
         ..Config::default()
     };
     let queues = [QueueSpec { name: "q", kinds: kernel::EventKind::ALL }];

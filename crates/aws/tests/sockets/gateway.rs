@@ -186,12 +186,13 @@ async fn many_are_written_at_once_but_not_too_many() {
 }
 
 #[tokio::test]
-async fn without_the_registry_frames_are_not_sent_and_no_event_fails() {
+async fn a_frame_that_nobody_knows_whom_to_send_is_a_failure_so_that_its_event_comes_again() {
     let mut server = Server::start();
     let gateway = Gateway::over(&server).await;
     let mut open = gateway.connect(USER).await.unwrap();
     server.kill();
-    gateway.sockets.send(&[USER], frame("a")).await.unwrap();
+    let unsent = gateway.sockets.send(&[USER], frame("a")).await.unwrap_err();
+    assert_eq!(unsent.code, Code::Unavailable);
     assert_eq!(gateway.endpoint.posts.load(Ordering::SeqCst), 0);
     server.restart();
     let entered = async {
@@ -201,6 +202,6 @@ async fn without_the_registry_frames_are_not_sent_and_no_event_fails() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), entered).await.unwrap();
-    gateway.sockets.send(&[USER], frame("b")).await.unwrap();
-    assert_eq!(open.receive().await.unwrap(), "b");
+    gateway.sockets.send(&[USER], frame("a")).await.unwrap();
+    assert_eq!(open.receive().await.unwrap(), "a");
 }
