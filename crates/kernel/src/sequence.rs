@@ -3,7 +3,11 @@
 //! An id is given before its commit, and commits do not finish in the order of their ids. A reader
 //! who took the newest visible row for the end of a list would lose the row with a smaller id that
 //! appears a moment later. So a reader asks up to which id everything is settled, and reads no
-//! further. This is exact within one process; between processes it is as good as their clocks.
+//! further. This is exact within one process.
+//!
+//! What other processes have in flight nobody can know. Among others, an id is settled when it is
+//! older than any commit takes, the difference of clocks included; what is newer is shown all the
+//! same, for people want to see what they wrote, and is noted in cursors ([`crate::fill`]).
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +16,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use ulid::Ulid;
 
-use crate::Ids;
+use crate::fill::Newest;
+use crate::{Clock, Ids};
 
 /// A reader waits no longer than this for commits in flight; then it reads what is settled already.
 const WAIT_MAX: Duration = Duration::from_millis(250);
@@ -21,6 +26,8 @@ const WAIT_MAX: Duration = Duration::from_millis(250);
 pub struct Sequence {
     ids: Arc<dyn Ids>,
     flights: Arc<Flights>,
+    /// What tells which ids of other processes are settled; none where there are no others.
+    others: Option<(Arc<dyn Clock>, Duration)>,
 }
 
 /// The ids given whose rows are not yet known to be written or given up.
@@ -52,7 +59,29 @@ impl Ticket {
 impl Sequence {
     /// A sequence of ids from `ids`.
     pub fn new(ids: Arc<dyn Ids>) -> Self {
-        Self { ids, flights: Arc::default() }
+        Self { ids, flights: Arc::default(), others: None }
+    }
+
+    /// The same beside other processes that give ids for the same lists: whatever they have in
+    /// flight is there, or never will be, after `lag` by `clock`. None: there are no others.
+    #[must_use]
+    pub fn beside_others(self, clock: Arc<dyn Clock>, lag: Option<Duration>) -> Self {
+        Self { others: lag.map(|lag| (clock, lag)), ..self }
+    }
+
+    /// How far a list can be read; none where that does not matter, since the page does not
+    /// `reach_newest`.
+    pub async fn newest(&self, reach_newest: bool) -> Option<Newest> {
+        match &self.others {
+            Some((clock, lag)) => {
+                let millis = u64::try_from((clock.now() - *lag).millis()).unwrap_or(0);
+                let settled = Ulid::from_parts(millis, 0);
+                let own = self.flights.first_in_flight().map_or(settled, |id| Ulid(id.0 - 1));
+                Some(Newest::Settling(settled.min(own).to_string()))
+            }
+            None if reach_newest => Some(Newest::Settled(self.settled().await.to_string())),
+            None => None,
+        }
     }
 
     /// The next id, larger than all before.
@@ -138,6 +167,24 @@ mod tests {
         assert!(sequence.settled().await < id);
         drop(held);
         assert!(sequence.settled().await > id);
+    }
+
+    #[tokio::test]
+    async fn beside_others_what_is_young_is_settling() {
+        let sequence = sequence();
+        assert_eq!(sequence.newest(false).await, None);
+        assert!(matches!(sequence.newest(true).await, Some(Newest::Settled(_))));
+        let sequence = sequence.beside_others(Arc::new(SystemClock), Some(Duration::from_secs(4)));
+        let mine = sequence.take().id();
+        let Some(Newest::Settling(settled)) = sequence.newest(false).await else { panic!() };
+        let settled: Ulid = settled.parse().unwrap();
+        let age = mine.timestamp_ms() - settled.timestamp_ms();
+        assert!((3900..=4000).contains(&age), "{age}");
+        let sequence = sequence.beside_others(Arc::new(SystemClock), Some(Duration::ZERO));
+        let hanging = sequence.take();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        let Some(Newest::Settling(settled)) = sequence.newest(true).await else { panic!() };
+        assert!(settled < hanging.id().to_string(), "one's own are known exactly");
     }
 
     #[tokio::test]

@@ -5,12 +5,17 @@
 //! that item tells whether what is remembered still holds, in place of one read for each post. The
 //! item has replicas, so that on a partitioned store no single one is read by everybody; a
 //! deletion, the rarer thing, writes them all.
+//!
+//! The counter is in the table, so deletions by other processes are noticed like one's own. But of
+//! a commit under way a reader may see the counter changed and the post still there. Where that can
+//! be (a settle lag is set), nothing is remembered until the counter has stood for so long.
 
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
 
-use kernel::PostId;
 use kernel::table::{Key, Table, TableError, Write, get_one};
+use kernel::{PostId, Time};
 use quick_cache::DefaultHashBuilder;
 
 use crate::store;
@@ -22,12 +27,15 @@ const REPLICAS: usize = 4;
 pub(crate) struct Existing {
     known: RwLock<Known>,
     posts_max: usize,
+    lag: Duration,
 }
 
 /// What was found when the counter stood at `deletions`.
 #[derive(Default)]
 struct Known {
     deletions: i64,
+    /// When it was first seen to stand there.
+    since: Time,
     posts: HashSet<PostId, DefaultHashBuilder>,
 }
 
@@ -41,8 +49,8 @@ fn counter_key(replica: usize) -> Key {
 }
 
 impl Existing {
-    pub(crate) fn new(posts_max: usize) -> Self {
-        Self { known: RwLock::default(), posts_max }
+    pub(crate) fn new(posts_max: usize, lag: Option<Duration>) -> Self {
+        Self { known: RwLock::default(), posts_max, lag: lag.unwrap_or_default() }
     }
 
     /// Those of `ids` that are not known to be there after so many deletions.
@@ -52,23 +60,30 @@ impl Existing {
         ids.iter().filter(|id| !is_known(id)).copied().collect()
     }
 
-    /// Remembers posts that were found after so many deletions. When there is no more room, all of
-    /// them are found anew.
-    fn remember(&self, posts: impl ExactSizeIterator<Item = PostId>, deletions: i64) {
+    /// Remembers posts that were looked for at `now`, after so many deletions. When there is no more
+    /// room, all of them are found anew.
+    fn remember(&self, posts: impl ExactSizeIterator<Item = PostId>, deletions: i64, now: Time) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.deletions > deletions {
             return;
         }
-        if known.deletions < deletions || known.posts.len() + posts.len() > self.posts_max {
-            *known = Known { deletions, posts: HashSet::default() };
+        if known.deletions < deletions {
+            *known = Known { deletions, since: now, posts: HashSet::default() };
+        }
+        if now.since(known.since) < self.lag {
+            return;
+        }
+        if known.posts.len() + posts.len() > self.posts_max {
+            known.posts.clear();
         }
         known.posts.extend(posts);
     }
 
-    /// Which of up to 100 posts exist, as of now.
+    /// Which of up to 100 posts exist, as of `now`.
     pub(crate) async fn check(
         &self,
         table: &dyn Table,
+        now: Time,
         ids: &[PostId],
     ) -> Result<Vec<bool>, TableError> {
         // Any replica will do; all stand at the same number.
@@ -85,7 +100,7 @@ impl Existing {
         for (id, item) in unknown.into_iter().zip(found) {
             if item.is_some() { there.push(id) } else { absent.push(id) }
         }
-        self.remember(there.into_iter(), deletions);
+        self.remember(there.into_iter(), deletions, now);
         Ok(ids.iter().map(|id| !absent.contains(id)).collect())
     }
 }

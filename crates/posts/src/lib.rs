@@ -106,7 +106,8 @@ pub struct Posts {
     ids: Arc<dyn Ids>,
     config: Config,
     sequence: Sequence,
-    /// The day whose row in `days` this process knows to be written; zero at first.
+    /// The day whose row in `days` this process knows to be written; zero at first. No process
+    /// takes such a row away or makes it smaller, so what one knows of it stays true.
     known_day: AtomicU64,
     existing: Existing,
 }
@@ -121,7 +122,8 @@ impl Posts {
         ids: Arc<dyn Ids>,
         config: Config,
     ) -> Arc<Self> {
-        let sequence = Sequence::new(Arc::clone(&ids));
+        let sequence =
+            Sequence::new(Arc::clone(&ids)).beside_others(Arc::clone(&clock), config.settle_lag);
         Arc::new(Self {
             table,
             bus,
@@ -130,7 +132,7 @@ impl Posts {
             config,
             sequence,
             known_day: AtomicU64::new(0),
-            existing: Existing::new(config.existing_posts_max),
+            existing: Existing::new(config.existing_posts_max, config.settle_lag),
         })
     }
 
@@ -153,7 +155,7 @@ impl Posts {
 
     /// For [`kernel::peers::Peers::posts_exist`]: one read of one item while nothing is deleted.
     pub async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
-        Ok(self.existing.check(self.table.as_ref(), ids).await?)
+        Ok(self.existing.check(&*self.table, self.clock.now(), ids).await?)
     }
 
     /// For [`kernel::peers::Peers::newest_posts`].

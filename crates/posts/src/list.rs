@@ -48,13 +48,13 @@ pub(crate) async fn page(
     cursor: Option<&str>,
 ) -> Result<Page<Bytes>, Problem> {
     let name = shelf.name();
-    let mut fill = Fill::new(&name, limit, cursor)?;
+    let fill = Fill::new(&name, limit, cursor)?;
     if let Some(at) = fill.at().filter(|at| !at.is_empty()) {
         place(at)?;
     }
-    let newest =
-        if fill.reaches_newest() { Some(posts.sequence.settled().await.to_string()) } else { None };
-    read(posts.table.as_ref(), shelf, &mut fill, newest.as_deref()).await?;
+    let newest = posts.sequence.newest(fill.reaches_newest()).await;
+    let mut fill = fill.until(newest);
+    read(posts.table.as_ref(), shelf, &mut fill).await?;
     Ok(fill.page())
 }
 
@@ -71,25 +71,20 @@ pub(crate) async fn newest(
     let name = shelf.name();
     let before = before.map(|post| kernel::Cursor::older(post.text()).render(&name));
     let mut fill = Fill::new(&name, limit, before.as_deref())?;
-    read(table, shelf, &mut fill, None).await?;
+    read(table, shelf, &mut fill).await?;
     let posts = fill.page().items.into_iter().map(|body| serde_json::from_slice(&body));
     posts.collect::<Result<_, _>>().map_err(Problem::internal)
 }
 
 /// Fills the page with posts that are still there.
-async fn read(
-    table: &dyn Table,
-    shelf: Shelf,
-    fill: &mut Fill<'_, Bytes>,
-    newest: Option<&str>,
-) -> Result<(), Problem> {
+async fn read(table: &dyn Table, shelf: Shelf, fill: &mut Fill<'_, Bytes>) -> Result<(), Problem> {
     while fill.wanted() > 0 {
         let mut rows = match shelf {
-            Shelf::Author(author) => match fill.query(&store::author_partition(author), newest) {
+            Shelf::Author(author) => match fill.query(&store::author_partition(author)) {
                 Some(query) => ids(&table.query(query).await?.items)?,
                 None => Vec::new(),
             },
-            Shelf::Everybody => match fill.query(store::DAYS, newest) {
+            Shelf::Everybody => match fill.query(store::DAYS) {
                 Some(query) => everybody(table, query, fill.newer()).await?,
                 None => Vec::new(),
             },

@@ -119,8 +119,9 @@ impl Social {
         peers: Arc<dyn Peers>,
         config: Config,
     ) -> Arc<Self> {
-        let sequence = Sequence::new(Arc::clone(&ids));
-        let viewers = Viewers::new(config.viewers_bytes_max);
+        let sequence =
+            Sequence::new(Arc::clone(&ids)).beside_others(Arc::clone(&clock), config.settle_lag);
+        let viewers = Viewers::new(config.viewers_bytes_max, config.settle_lag);
         Arc::new(Self { table, bus, clock, ids, peers, config, sequence, viewers })
     }
 
@@ -141,7 +142,7 @@ impl Social {
 
     /// For [`Peers::liked`]: one read of one item while nothing changed.
     pub async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
-        Ok(self.viewers.liked(self.table.as_ref(), viewer, posts).await?)
+        Ok(self.viewers.liked(&*self.table, self.clock.now(), viewer, posts).await?)
     }
 
     /// For [`Peers::followers`].

@@ -14,14 +14,11 @@ pub(crate) async fn people(
     limit: Limit,
     cursor: Option<&str>,
 ) -> Result<Page<(Profile, Time)>, Problem> {
-    let mut fill = Fill::new(name, limit, cursor)?;
-    let newest = if fill.reaches_newest() {
-        Some(social.sequence.settled().await.to_string())
-    } else {
-        None
-    };
+    let fill = Fill::new(name, limit, cursor)?;
+    let newest = social.sequence.newest(fill.reaches_newest()).await;
+    let mut fill = fill.until(newest);
     while fill.wanted() > 0 {
-        let mut rows = match fill.query(partition, newest.as_deref()) {
+        let mut rows = match fill.query(partition) {
             Some(query) => social.table.query(query).await?.items,
             None => Vec::new(),
         };

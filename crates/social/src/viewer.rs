@@ -4,12 +4,17 @@
 //! with what was true a moment ago. Each change of a user's likes counts up one item of theirs in
 //! the same commit; so one read of that item tells whether what is remembered still holds, in
 //! place of one read for each post.
+//!
+//! The item is in the table, so changes by other processes are noticed like one's own. But of a
+//! commit under way a reader may see the count changed and the like not yet. Where that can be (a
+//! settle lag is set), nothing is remembered until the count has stood for so long.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kernel::table::{Key, Table, TableError, Write, get_one};
-use kernel::{PostId, UserId};
+use kernel::{PostId, Time, UserId};
 use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Weighter};
 
@@ -25,6 +30,8 @@ const VIEWER_BYTES: usize = 200;
 /// What was found when the viewer's likes had changed `changes` times.
 struct Known {
     changes: i64,
+    /// When that was first seen.
+    since: Time,
     liked: HashMap<PostId, bool, DefaultHashBuilder>,
 }
 
@@ -38,7 +45,10 @@ impl Weighter<UserId, Arc<Known>> for ByBytes {
 }
 
 /// What viewers are known to like.
-pub(crate) struct Viewers(Cache<UserId, Arc<Known>, ByBytes>);
+pub(crate) struct Viewers {
+    cache: Cache<UserId, Arc<Known>, ByBytes>,
+    lag: Duration,
+}
 
 /// The write that says that a user's likes changed; it belongs in the commit that changes them.
 pub(crate) fn changed(user: UserId) -> Write {
@@ -51,21 +61,23 @@ pub(crate) fn changes_key(user: UserId) -> Key {
 }
 
 impl Viewers {
-    pub(crate) fn new(bytes_max: u64) -> Self {
+    pub(crate) fn new(bytes_max: u64, lag: Option<Duration>) -> Self {
         let items = usize::try_from(bytes_max).unwrap_or(usize::MAX) / VIEWER_BYTES;
-        Self(Cache::with_weighter(items, bytes_max, ByBytes))
+        let cache = Cache::with_weighter(items, bytes_max, ByBytes);
+        Self { cache, lag: lag.unwrap_or_default() }
     }
 
-    /// Which of up to 100 posts the viewer likes, as of now.
+    /// Which of up to 100 posts the viewer likes, as of `now`.
     pub(crate) async fn liked(
         &self,
         table: &dyn Table,
+        now: Time,
         viewer: UserId,
         posts: &[PostId],
     ) -> Result<Vec<bool>, TableError> {
         // Read before the likes: a change in between makes what is found here out of date at once.
         let changes = get_one(table, changes_key(viewer)).await?.map_or(0, |item| item.count);
-        let known = self.0.get(&viewer).filter(|known| known.changes == changes);
+        let known = self.cache.get(&viewer).filter(|known| known.changes == changes);
         if let Some(known) = &known {
             let mut found = Vec::with_capacity(posts.len());
             found.extend(posts.iter().map_while(|post| known.liked.get(post)));
@@ -74,12 +86,20 @@ impl Viewers {
             }
         }
         let found = likes::liked(table, viewer, posts).await?;
+        let since = known.as_ref().map_or(now, |known| known.since);
+        if now.since(since) < self.lag {
+            if known.is_none() {
+                let liked = HashMap::default();
+                self.cache.insert(viewer, Arc::new(Known { changes, since, liked }));
+            }
+            return Ok(found);
+        }
         let mut liked = match &known {
             Some(known) if known.liked.len() + posts.len() <= POSTS_MAX => known.liked.clone(),
             _ => HashMap::with_capacity_and_hasher(posts.len(), DefaultHashBuilder::default()),
         };
         liked.extend(posts.iter().copied().zip(found.iter().copied()));
-        self.0.insert(viewer, Arc::new(Known { changes, liked }));
+        self.cache.insert(viewer, Arc::new(Known { changes, since, liked }));
         Ok(found)
     }
 }

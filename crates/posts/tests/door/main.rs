@@ -1,6 +1,8 @@
 //! The post service as its callers meet it: its routes, its reactions, its internal reads.
 
 #[cfg(test)]
+mod processes;
+#[cfg(test)]
 mod races;
 #[cfg(test)]
 mod reading;

@@ -105,7 +105,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<TestClock>,
     pub(crate) ids: Arc<SeededIds>,
     pub(crate) table: Arc<dyn Table>,
-    data: Data,
+    data: Arc<Data>,
     pub(crate) bus: Arc<Remembered>,
     pub(crate) posts: Arc<Posts>,
     router: Router,
@@ -135,7 +135,16 @@ impl World {
     }
 
     fn on(data: Data, clock: Arc<TestClock>, config: Config) -> Arc<Self> {
-        let ids = SeededIds::new(Arc::clone(&clock), 7);
+        Self::process(Arc::new(data), clock, config, 7)
+    }
+
+    /// Another process on the same table. Its ids are its own.
+    pub(crate) fn beside(&self, config: Config) -> Arc<Self> {
+        Self::process(Arc::clone(&self.data), self.clock.clone(), config, 8)
+    }
+
+    fn process(data: Arc<Data>, clock: Arc<TestClock>, config: Config, seed: u64) -> Arc<Self> {
+        let ids = SeededIds::new(Arc::clone(&clock), seed);
         let table = data.table();
         let jostling = Jostling::new(table.clone());
         let bus = Arc::new(Remembered::default());

@@ -7,6 +7,8 @@ mod follows;
 #[cfg(test)]
 mod likes;
 #[cfg(test)]
+mod processes;
+#[cfg(test)]
 mod races;
 #[cfg(test)]
 mod world;

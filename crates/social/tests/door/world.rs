@@ -175,7 +175,7 @@ pub(crate) struct World {
     pub(crate) clock: Arc<TestClock>,
     ids: Arc<SeededIds>,
     pub(crate) table: Arc<dyn Table>,
-    data: Data,
+    data: Arc<Data>,
     pub(crate) bus: Arc<Remembered>,
     pub(crate) others: Arc<Others>,
     pub(crate) social: Arc<Social>,
@@ -201,11 +201,26 @@ impl World {
     }
 
     fn on(data: Data, clock: Arc<TestClock>, config: Config) -> Arc<Self> {
-        let ids = SeededIds::new(Arc::clone(&clock), 7);
+        Self::process(Arc::new(data), Arc::default(), clock, config, 7)
+    }
+
+    /// Another process on the same table. Its ids are its own.
+    pub(crate) fn beside(&self, config: Config) -> Arc<Self> {
+        let (data, others) = (Arc::clone(&self.data), Arc::clone(&self.others));
+        Self::process(data, others, self.clock.clone(), config, 8)
+    }
+
+    fn process(
+        data: Arc<Data>,
+        others: Arc<Others>,
+        clock: Arc<TestClock>,
+        config: Config,
+        seed: u64,
+    ) -> Arc<Self> {
+        let ids = SeededIds::new(Arc::clone(&clock), seed);
         let table = data.table();
         let jostling = Jostling::new(table.clone());
         let bus = Arc::new(Remembered::default());
-        let others = Arc::new(Others::default());
         let social =
             Social::new(jostling, bus.clone(), clock.clone(), ids.clone(), others.clone(), config);
         let router = Router::from(Arc::clone(&social).routes());
