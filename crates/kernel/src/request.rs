@@ -8,7 +8,7 @@ use tokio::time::Instant;
 /// The scope of one request.
 #[derive(Clone, Debug)]
 pub struct Scope {
-    /// W3C trace context, passed on to events and peers.
+    /// W3C trace context, passed on to events and peers; empty where there is none.
     pub traceparent: String,
     /// When the caller stops waiting.
     pub deadline: Instant,
@@ -34,9 +34,17 @@ pub fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
     }
 }
 
+/// The same work within `most`, for what can be done without: whoever answers it is told of the
+/// time, and not broken off.
+pub async fn hurried<F: Future>(most: Duration, work: F) -> F::Output {
+    let deadline = Instant::now() + time_left(most).min(most);
+    within(Scope { traceparent: traceparent().unwrap_or_default(), deadline }, work).await
+}
+
 /// The trace of the present request, where there is one.
 pub fn traceparent() -> Option<String> {
-    SCOPE.try_with(|scope| scope.traceparent.clone()).ok()
+    let trace = SCOPE.try_with(|scope| scope.traceparent.clone()).ok();
+    trace.filter(|trace| !trace.is_empty())
 }
 
 /// How much time the present request has left; `otherwise` outside a request.

@@ -18,14 +18,18 @@ use crate::upgrade::{self, Upgrade};
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TimelineItem {
-    /// The post.
+    /// The post; `authorId` tells its author also where `author` is null.
     post: Post,
-    /// Who wrote it, as they are now.
-    author: Profile,
-    /// By how many it is liked; may lag by 3 s.
-    like_count: u64,
-    /// Whether the viewer likes it.
-    liked: bool,
+    /// Who wrote it, as they are now; as they last were, or null, while the user service does not
+    /// answer.
+    #[schema(required)]
+    author: Option<Profile>,
+    /// By how many it is liked; may lag by 3 s. Null while the social service does not answer.
+    #[schema(required)]
+    like_count: Option<u64>,
+    /// Whether the viewer likes it. Null while the social service does not answer.
+    #[schema(required)]
+    liked: Option<bool>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -55,7 +59,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
         (status = 401, description = "No good access token"),
         (status = 422, description = "The limit is not 1 to 100"),
         (status = 429, description = "Too many requests"),
-        (status = 503, description = "A part does not answer at present"),
+        (status = 503, description = "The timeline or the post service does not answer at present"),
     ),
 )]
 pub(crate) async fn timeline(

@@ -40,6 +40,8 @@ pub struct Config {
     pub author_kept: Duration,
     /// How long a like count is good.
     pub like_count_kept: Duration,
+    /// How long a frame waits for details of other services, before it goes without them.
+    pub details_wait: Duration,
     /// How long a new socket's live frames wait for a resume that is to go before them.
     pub resume_grace: Duration,
     /// Origins of web pages, beside our own, that may open a socket: `https://example.com`.
@@ -91,6 +93,7 @@ impl Default for Config {
             author_bytes_max: 16 * 1024 * 1024,
             author_kept: Duration::from_mins(1),
             like_count_kept: Duration::from_secs(2),
+            details_wait: Duration::from_secs(1),
             resume_grace: Duration::from_millis(250),
             origins: Vec::new(),
             heartbeat: Duration::from_secs(30),

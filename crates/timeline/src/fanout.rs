@@ -7,16 +7,15 @@
 //! merge, and the followers only their frames.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use kernel::bus::{Delivery, Failed, Message};
 use kernel::table::{Key, Scatter, get_one, json};
-use kernel::{EventData, Post, PostId, Problem, UserId};
+use kernel::{EventData, Post, PostId, Problem, UserId, request};
 
 use crate::model::RowBody;
-use crate::objects::Profiled;
+use crate::objects::{Author, Profiled};
 use crate::react::{FAN_OUT, goes_on_after};
 use crate::read::Item;
 use crate::turn::Turn;
@@ -37,7 +36,8 @@ struct Job<'a> {
 struct Plan<'a> {
     message: &'a Message,
     post: &'a Post,
-    author: Profiled,
+    /// None while the user service is away.
+    author: Option<Profiled>,
     arrival: u64,
     writes: Vec<Scatter>,
     /// Whose feeds it concerns.
@@ -101,7 +101,8 @@ impl Timeline {
 
     async fn fan_out_turn(&self, jobs: &[Job<'_>]) -> Result<(), Problem> {
         let ids: Vec<UserId> = jobs.iter().map(|job| job.post.author_id).collect();
-        let authors = self.objects.authors(&*self.parts.peers, &ids).await?;
+        let authors = self.objects.authors(&*self.parts.peers, &ids);
+        let authors = request::hurried(self.config.details_wait, authors).await?;
         let mut turn = self.turns.take().await?;
         let done = self.fan_out_in(&mut turn, jobs, authors).await;
         turn.end().await;
@@ -112,7 +113,7 @@ impl Timeline {
         &self,
         turn: &mut Turn<'_>,
         jobs: &[Job<'_>],
-        authors: Vec<Option<Profiled>>,
+        authors: Vec<Author>,
     ) -> Result<(), Problem> {
         let table = &*self.parts.table;
         let facts = jobs.iter().flat_map(|job| {
@@ -123,7 +124,12 @@ impl Timeline {
         let mut plans = Vec::with_capacity(jobs.len());
         for ((job, author), facts) in jobs.iter().zip(authors).zip(facts.chunks(3)) {
             // Deleted before it arrived, or its author has left: nothing may come of it.
-            let (None, None, Some(author)) = (&facts[0], &facts[1], author) else { continue };
+            let author = match author {
+                Author::Known(author) => Some(author),
+                Author::Unknown => None,
+                Author::Gone => continue,
+            };
+            let (None, None) = (&facts[0], &facts[1]) else { continue };
             let followers = facts[2].as_ref().map_or(0, |item| item.count);
             plans.push(self.plan(job, author, turn.next(), followers).await?);
         }
@@ -146,7 +152,7 @@ impl Timeline {
     async fn plan<'a>(
         &self,
         job: &Job<'a>,
-        author: Profiled,
+        author: Option<Profiled>,
         arrival: u64,
         followers: i64,
     ) -> Result<Plan<'a>, Problem> {
@@ -213,13 +219,14 @@ impl Timeline {
         let post = self.objects.keep_post(plan.post);
         let age = self.parts.clock.now().since(created_at);
         let like_count = if age.as_secs() < COUNT_LAG_SECS {
-            0
+            Some(0)
         } else {
-            let counted = self.objects.posts(&*self.parts.peers, &[post_id]).await?;
-            counted.iter().flatten().next().map_or(0, |post| post.likes())
+            let ids = [post_id];
+            let counted = self.objects.posts(&*self.parts.peers, &ids);
+            request::hurried(self.config.details_wait, counted).await?.likes(0)
         };
-        let author = Arc::clone(&plan.author);
-        let item = Item { post_id, post, author, like_count, liked: false };
+        let author = plan.author.clone();
+        let item = Item { post_id, post, author, like_count, liked: Some(false) };
         self.parts.sockets.send(&plan.told, live::entry(plan.arrival, &item)).await?;
         let delay = self.parts.clock.now().since(created_at);
         metrics::histogram!("timeline_update_delay_seconds").record(delay.as_secs_f64());

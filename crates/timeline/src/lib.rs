@@ -124,6 +124,10 @@ impl Timeline {
             metrics::Unit::Seconds,
             "From the writing of a post to the sending of its frames."
         );
+        metrics::describe_counter!(
+            "timeline_degraded_total",
+            "Answers and frames that went without an author or likes, by what was missing."
+        );
         Arc::new(Self {
             objects: Objects::new(&config, Arc::clone(&parts.clock)),
             turns: Turns::new(

@@ -37,7 +37,7 @@ pub(crate) fn parse(text: &str) -> Result<FromPeer, Problem> {
 /// An entry that arrived with the turn `arrival`.
 pub(crate) fn entry(arrival: u64, item: &Item) -> Bytes {
     let cursor = Place::live(arrival).newer();
-    let mut frame = Vec::with_capacity(item.post.json.len() + item.author.len() + 256);
+    let mut frame = Vec::with_capacity(item.bytes() + 256);
     frame.extend_from_slice(ENTRY_START);
     frame.extend_from_slice(cursor.as_bytes());
     frame.extend_from_slice(b"\",\"data\":");
@@ -96,9 +96,9 @@ mod tests {
         let item = Item {
             post_id: PostId(1.into()),
             post: Shown::new(Bytes::from_static(b"{}")).into(),
-            author: Profiled::from(*b"{}"),
-            like_count: 0,
-            liked: false,
+            author: Some(Profiled::from(*b"{}")),
+            like_count: Some(0),
+            liked: Some(false),
         };
         let frame = entry(7, &item);
         assert_eq!(arrival(&frame), Some(7));

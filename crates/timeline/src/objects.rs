@@ -5,6 +5,14 @@
 //!
 //! A warm page finds everything here, so that is the straight way through; whatever is not here is
 //! asked for in boxes of its own, to keep a reading's future small.
+//!
+//! While a service is away, a feed goes on without what only adorns it: authors and likes. Nothing
+//! that was left out is kept.
+//!
+//! With other processes on the same table: posts never change; counts are as old here as there; an
+//! author's event reaches one process, the others ask again when what they keep is too old
+//! (`Config::for_several_processes` makes that soon); that somebody left is only remembered beside
+//! what the user service says.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kernel::peers::Peers;
 use kernel::table::json;
-use kernel::{Clock, Post, PostId, Problem, Profile, Time, UserId};
+use kernel::{Clock, Code, Post, PostId, Problem, Profile, Time, UserId};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -59,12 +67,60 @@ impl Shown {
 /// An encoded profile.
 pub(crate) type Profiled = Arc<[u8]>;
 
+/// Who wrote a post.
 #[derive(Clone)]
-struct Author {
+pub(crate) enum Author {
+    /// As they are, or as they last were known while the user service is away.
+    Known(Profiled),
+    /// They have left: nothing of theirs is shown.
+    Gone,
+    /// The user service is away, and it was never told.
+    Unknown,
+}
+
+/// The answer of a service that is asked for what can be left out; none while it is away.
+pub(crate) fn if_there<T>(
+    service: &'static str,
+    answer: Result<T, Problem>,
+) -> Result<Option<T>, Problem> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(problem) if matches!(problem.code, Code::Unavailable | Code::DeadlineExceeded) => {
+            metrics::counter!("timeline_degraded_total", "without" => service).increment(1);
+            Ok(None)
+        }
+        Err(problem) => Err(problem),
+    }
+}
+
+#[derive(Clone)]
+struct Kept {
     /// None when the person is gone.
     json: Option<Profiled>,
     updated_at: Time,
     loaded: Time,
+}
+
+impl Kept {
+    fn author(self) -> Author {
+        self.json.map_or(Author::Gone, Author::Known)
+    }
+}
+
+/// Some posts as they are shown, in the order they were asked for.
+pub(crate) struct Posts {
+    /// None for those that do not exist. One that was cached may be deleted by now.
+    pub(crate) shown: Vec<Option<Arc<Shown>>>,
+    /// The places of those whose likes could not be counted.
+    pub(crate) uncounted: Vec<usize>,
+}
+
+impl Posts {
+    /// By how many the post at a place is liked, where that is known.
+    pub(crate) fn likes(&self, place: usize) -> Option<u64> {
+        let shown = self.shown.get(place)?.as_ref()?;
+        (!self.uncounted.contains(&place)).then(|| shown.likes())
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -80,8 +136,8 @@ impl Weighter<PostId, Arc<Shown>> for ByBytes {
     }
 }
 
-impl Weighter<UserId, Author> for ByBytes {
-    fn weight(&self, _: &UserId, author: &Author) -> u64 {
+impl Weighter<UserId, Kept> for ByBytes {
+    fn weight(&self, _: &UserId, author: &Kept) -> u64 {
         weight(author.json.as_ref().map_or(0, |json| json.len()))
     }
 }
@@ -89,7 +145,7 @@ impl Weighter<UserId, Author> for ByBytes {
 /// The caches of what readers share.
 pub(crate) struct Objects {
     posts: Cache<PostId, Arc<Shown>, ByBytes>,
-    authors: Cache<UserId, Author, ByBytes>,
+    authors: Cache<UserId, Kept, ByBytes>,
     /// Held while an author is compared and replaced.
     authors_turn: Mutex<()>,
     author_kept: Duration,
@@ -125,26 +181,23 @@ impl Objects {
         shown
     }
 
-    /// Posts as they are shown, with counts that are some seconds old at most; none for those that
-    /// do not exist. One that is cached may be deleted by now.
-    pub(crate) async fn posts(
-        &self,
-        peers: &dyn Peers,
-        ids: &[PostId],
-    ) -> Result<Vec<Option<Arc<Shown>>>, Problem> {
-        let mut found: Vec<_> = ids.iter().map(|id| self.posts.get(id)).collect();
+    /// Posts as they are shown, with counts that are some seconds old at most.
+    pub(crate) async fn posts(&self, peers: &dyn Peers, ids: &[PostId]) -> Result<Posts, Problem> {
+        let mut shown: Vec<_> = ids.iter().map(|id| self.posts.get(id)).collect();
         let now = self.clock.now();
         let is_fresh = |post: &Option<Arc<Shown>>| {
             post.as_ref().is_some_and(|post| now.since(post.counted()) < self.likes_kept)
         };
-        if !found.iter().all(is_fresh) {
-            let stale = (0..ids.len()).filter(|place| !is_fresh(&found[*place])).collect();
-            Box::pin(self.look_up(peers, ids, &mut found, stale, now)).await?;
+        let mut uncounted = Vec::new();
+        if !shown.iter().all(is_fresh) {
+            let stale = (0..ids.len()).filter(|place| !is_fresh(&shown[*place])).collect();
+            uncounted = Box::pin(self.look_up(peers, ids, &mut shown, stale, now)).await?;
         }
-        Ok(found)
+        Ok(Posts { shown, uncounted })
     }
 
-    /// Fills in what is missing at the places that are `stale`.
+    /// Fills in what is missing at the places that are `stale`; answers the places of those that
+    /// could not be counted.
     async fn look_up(
         &self,
         peers: &dyn Peers,
@@ -152,7 +205,8 @@ impl Objects {
         found: &mut [Option<Arc<Shown>>],
         stale: Vec<usize>,
         now: Time,
-    ) -> Result<(), Problem> {
+    ) -> Result<Vec<usize>, Problem> {
+        let mut without = Vec::new();
         for places in stale.chunks(IDS_MAX) {
             let uncounted: Vec<_> = places.iter().map(|place| ids[*place]).collect();
             let absent = places.iter().filter(|place| found[**place].is_none());
@@ -160,41 +214,43 @@ impl Objects {
             let posts = async {
                 if absent.is_empty() { Ok(Vec::new()) } else { peers.posts(&absent).await }
             };
-            let (posts, counts) = tokio::try_join!(posts, peers.like_counts(&uncounted))?;
+            let counts = async { if_there("likeCount", peers.like_counts(&uncounted).await) };
+            let (posts, counts) = tokio::try_join!(posts, counts)?;
             let mut posts = posts.into_iter();
-            for (place, count) in places.iter().zip(counts) {
-                let post = &mut found[*place];
-                if post.is_none() {
-                    *post = posts.next().flatten().map(|post| self.keep_post(&post));
+            for place in places.iter().filter(|_| !absent.is_empty()) {
+                if found[*place].is_none() {
+                    found[*place] = posts.next().flatten().map(|post| self.keep_post(&post));
                 }
-                if let Some(post) = post {
+            }
+            let Some(counts) = counts else {
+                without.extend(places);
+                continue;
+            };
+            for (place, count) in places.iter().zip(counts) {
+                if let Some(post) = &found[*place] {
                     post.count(count, now);
                 }
             }
         }
-        Ok(())
+        Ok(without)
     }
 
-    /// Encoded profiles; none for those who are gone.
+    /// Encoded profiles. Of those that are too old only what the user service does not answer is
+    /// taken.
     pub(crate) async fn authors(
         &self,
         peers: &dyn Peers,
         ids: &[UserId],
-    ) -> Result<Vec<Option<Profiled>>, Problem> {
+    ) -> Result<Vec<Author>, Problem> {
         let now = self.clock.now();
         let (mut found, mut missing) = (Vec::with_capacity(ids.len()), Vec::new());
         for id in ids {
-            match self.authors.get(id) {
-                Some(author) if now.since(author.loaded) < self.author_kept => {
-                    found.push(author.json);
-                }
-                _ => {
-                    found.push(None);
-                    if !missing.contains(id) {
-                        missing.push(*id);
-                    }
-                }
+            let kept = self.authors.get(id);
+            let is_fresh = |kept: &Kept| now.since(kept.loaded) < self.author_kept;
+            if !kept.as_ref().is_some_and(is_fresh) && !missing.contains(id) {
+                missing.push(*id);
             }
+            found.push(kept.map_or(Author::Unknown, Kept::author));
         }
         if !missing.is_empty() {
             Box::pin(self.load_authors(peers, ids, &mut found, &missing)).await?;
@@ -206,14 +262,16 @@ impl Objects {
         &self,
         peers: &dyn Peers,
         ids: &[UserId],
-        found: &mut [Option<Profiled>],
+        found: &mut [Author],
         missing: &[UserId],
     ) -> Result<(), Problem> {
         for chunk in missing.chunks(IDS_MAX) {
-            for (id, profile) in chunk.iter().zip(peers.profiles(chunk).await?) {
+            let answer = if_there("author", peers.profiles(chunk).await)?;
+            for (id, profile) in chunk.iter().zip(answer.into_iter().flatten()) {
                 let encoded = profile.as_ref().and_then(|profile| self.keep_author(profile));
+                let author = encoded.map_or(Author::Gone, Author::Known);
                 let places = ids.iter().zip(&mut *found).filter(|(other, _)| *other == id);
-                places.for_each(|(_, place)| place.clone_from(&encoded));
+                places.for_each(|(_, place)| place.clone_from(&author));
             }
         }
         Ok(())
@@ -223,12 +281,12 @@ impl Objects {
     pub(crate) fn keep_author(&self, profile: &Profile) -> Option<Profiled> {
         let (loaded, encoded) = (self.clock.now(), json(profile));
         let json = Some(Profiled::from(&*encoded));
-        let author = Author { json, updated_at: profile.updated_at, loaded };
+        let author = Kept { json, updated_at: profile.updated_at, loaded };
         let _turn = self.authors_turn.lock().unwrap_or_else(PoisonError::into_inner);
         match self.authors.peek(&profile.user_id) {
             Some(kept) if kept.updated_at > author.updated_at => {
                 let json = kept.json.clone();
-                self.authors.insert(profile.user_id, Author { loaded, ..kept });
+                self.authors.insert(profile.user_id, Kept { loaded, ..kept });
                 json
             }
             _ => {
@@ -242,6 +300,6 @@ impl Objects {
     pub(crate) fn author_left(&self, user: UserId) {
         let never = Time::from_millis(i64::MAX);
         let _turn = self.authors_turn.lock().unwrap_or_else(PoisonError::into_inner);
-        self.authors.insert(user, Author { json: None, updated_at: never, loaded: never });
+        self.authors.insert(user, Kept { json: None, updated_at: never, loaded: never });
     }
 }

@@ -11,7 +11,7 @@ use kernel::{Limit, PostId, Problem, UserId};
 
 use crate::Timeline;
 use crate::model::Place;
-use crate::objects::{Objects, Profiled, Shown};
+use crate::objects::{Author, Objects, Posts, Profiled, Shown, if_there};
 
 /// A page as it is answered.
 pub(crate) struct Answer {
@@ -26,9 +26,10 @@ type Candidates<'a> = Box<dyn Iterator<Item = FeedEntry> + Send + 'a>;
 
 /// What other services know of some entries, in their order.
 pub(crate) struct Hydrated {
-    posts: Vec<Option<Arc<Shown>>>,
-    authors: Vec<Option<Profiled>>,
-    liked: Vec<bool>,
+    posts: Posts,
+    authors: Vec<Author>,
+    /// None while the social service is away.
+    liked: Option<Vec<bool>>,
     exist: Vec<bool>,
 }
 
@@ -36,13 +37,23 @@ pub(crate) struct Hydrated {
 pub(crate) struct Item {
     pub(crate) post_id: PostId,
     pub(crate) post: Arc<Shown>,
-    pub(crate) author: Profiled,
-    pub(crate) like_count: u64,
-    pub(crate) liked: bool,
+    /// None while the user service is away.
+    pub(crate) author: Option<Profiled>,
+    /// None while the social service is away, and so below.
+    pub(crate) like_count: Option<u64>,
+    pub(crate) liked: Option<bool>,
+}
+
+impl Item {
+    /// How long its larger parts are.
+    pub(crate) fn bytes(&self) -> usize {
+        self.post.json.len() + self.author.as_ref().map_or(0, |author| author.len())
+    }
 }
 
 /// Asks for everything that the entries show, in parallel. Shared objects come from the caches;
-/// whether a post exists and is liked by the viewer is always asked anew.
+/// whether a post exists and is liked by the viewer is always asked anew. Authors and likes may be
+/// missing; without the post service there is nothing to show.
 pub(crate) async fn hydrate(
     objects: &Objects,
     peers: &dyn Peers,
@@ -54,7 +65,7 @@ pub(crate) async fn hydrate(
     let (posts, authors, liked, exist) = tokio::try_join!(
         objects.posts(peers, &ids),
         objects.authors(peers, &writers),
-        peers.liked(viewer, &ids),
+        async { if_there("liked", peers.liked(viewer, &ids).await) },
         peers.posts_exist(&ids),
     )?;
     Ok(Hydrated { posts, authors, liked, exist })
@@ -64,12 +75,17 @@ pub(crate) async fn hydrate(
 /// does not follow any more was dropped with the skeleton.
 pub(crate) fn rules(entries: &[FeedEntry], hydrated: Hydrated) -> Vec<Item> {
     let Hydrated { posts, authors, liked, exist } = hydrated;
-    let (objects, facts) = (posts.into_iter().zip(authors), liked.into_iter().zip(exist));
     let mut items = Vec::with_capacity(entries.len());
-    for ((entry, (post, author)), (liked, exists)) in entries.iter().zip(objects).zip(facts) {
-        if let (Some(post), Some(author), true) = (post, author, exists) {
-            let (post_id, like_count) = (entry.post_id, post.likes());
-            items.push(Item { post_id, post, author, like_count, liked });
+    for (place, ((entry, author), exists)) in entries.iter().zip(authors).zip(exist).enumerate() {
+        let author = match author {
+            Author::Known(author) => Some(author),
+            Author::Unknown => None,
+            Author::Gone => continue,
+        };
+        if let (Some(post), true) = (&posts.shown[place], exists) {
+            let (post, like_count) = (Arc::clone(post), posts.likes(place));
+            let liked = liked.as_ref().map(|liked| liked[place]);
+            items.push(Item { post_id: entry.post_id, post, author, like_count, liked });
         }
     }
     items
@@ -80,16 +96,22 @@ pub(crate) fn present_item(body: &mut Vec<u8>, item: &Item) {
     body.extend_from_slice(b"{\"post\":");
     body.extend_from_slice(&item.post.json);
     body.extend_from_slice(b",\"author\":");
-    body.extend_from_slice(&item.author);
+    body.extend_from_slice(item.author.as_deref().unwrap_or(b"null"));
     body.extend_from_slice(b",\"likeCount\":");
-    body.extend_from_slice(itoa::Buffer::new().format(item.like_count).as_bytes());
-    let liked: &[u8] = if item.liked { b",\"liked\":true}" } else { b",\"liked\":false}" };
-    body.extend_from_slice(liked);
+    match item.like_count {
+        Some(count) => body.extend_from_slice(itoa::Buffer::new().format(count).as_bytes()),
+        None => body.extend_from_slice(b"null"),
+    }
+    body.extend_from_slice(match item.liked {
+        Some(true) => b",\"liked\":true}",
+        Some(false) => b",\"liked\":false}",
+        None => b",\"liked\":null}",
+    });
 }
 
 /// Writes a page as JSON.
 fn present(items: &[Item], next: Option<&str>, prev: Option<&str>) -> Bytes {
-    let size: usize = items.iter().map(|item| item.post.json.len() + item.author.len() + 80).sum();
+    let size: usize = items.iter().map(|item| item.bytes() + 80).sum();
     let mut body = Vec::with_capacity(size + 256);
     body.extend_from_slice(b"{\"items\":[");
     for (index, item) in items.iter().enumerate() {
@@ -236,16 +258,18 @@ mod tests {
         let item = |like_count, liked| Item {
             post_id: PostId(1.into()),
             post: Shown::new(Bytes::from_static(b"{\"text\":\"a\"}")).into(),
-            author: Profiled::from(*b"{}"),
-            like_count,
-            liked,
+            author: Some(Profiled::from(*b"{}")),
+            like_count: Some(like_count),
+            liked: Some(liked),
         };
-        let body = present(&[item(0, false), item(u64::MAX, true)], None, Some("c"));
+        let bare = Item { author: None, like_count: None, liked: None, ..item(0, false) };
+        let body = present(&[item(0, false), item(u64::MAX, true), bare], None, Some("c"));
         let read: serde_json::Value = serde_json::from_slice(&body).unwrap();
         let written = serde_json::json!({
             "items": [
                 {"post": {"text": "a"}, "author": {}, "likeCount": 0, "liked": false},
                 {"post": {"text": "a"}, "author": {}, "likeCount": u64::MAX, "liked": true},
+                {"post": {"text": "a"}, "author": null, "likeCount": null, "liked": null},
             ],
             "nextCursor": null,
             "prevCursor": "c",

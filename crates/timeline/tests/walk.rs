@@ -19,6 +19,10 @@ enum Act {
     Turn(usize),
     /// Some of what waits is delivered.
     Deliver(usize),
+    /// Some of what waits is delivered here and there at the same time.
+    Together(usize, usize),
+    /// A process dies so far into a delivery, and its lease runs out.
+    Crash(usize, usize),
     /// The reader asks for what is newer.
     Newer(usize),
     /// The reader asks for what is older.
@@ -31,6 +35,8 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..100_usize).prop_map(Act::Delete),
         1 => (0..2_usize).prop_map(Act::Turn),
         5 => (1..9_usize).prop_map(Act::Deliver),
+        3 => (1..5_usize, 1..5_usize).prop_map(|(here, there)| Act::Together(here, there)),
+        1 => (1..5_usize, 1..60_usize).prop_map(|(most, polls)| Act::Crash(most, polls)),
         2 => (1..6_usize).prop_map(Act::Newer),
         1 => (1..6_usize).prop_map(Act::Older),
     ]
@@ -69,7 +75,7 @@ impl Reader {
     }
 }
 
-async fn run(seed: u64, big_followers: i64, acts: Vec<Act>) {
+async fn run(seed: u64, big_followers: i64, processes: usize, acts: Vec<Act>) {
     // A small skeleton, so that readers come to what lies below it. The watermark stays away: a
     // pull below it may find a post before its fan-out brings it.
     let config = Config {
@@ -79,7 +85,10 @@ async fn run(seed: u64, big_followers: i64, acts: Vec<Act>) {
         skeleton_entries: 4,
         ..Config::default()
     };
-    let world = World::quick(config, seed);
+    let world = match processes {
+        1 => World::quick(config, seed),
+        several => World::crowded(config.for_several_processes(), seed, several),
+    };
     let reader = world.user();
     let authors = world.users(6);
     // Some followers more, so that fan-out takes several pages and authors may be big.
@@ -112,6 +121,11 @@ async fn run(seed: u64, big_followers: i64, acts: Vec<Act>) {
                 }
             }
             Act::Deliver(most) => drop(world.deliver_some(most).await),
+            Act::Together(here, there) if processes > 1 => {
+                tokio::join!(world.deliver_some(here), world.deliver_some(there));
+            }
+            Act::Crash(most, polls) if processes > 1 => world.crash(most, polls).await,
+            Act::Together(most, _) | Act::Crash(most, _) => drop(world.deliver_some(most).await),
             Act::Newer(limit) => drop(walk.step(&world, limit, true).await),
             Act::Older(limit) => drop(walk.step(&world, limit, false).await),
         }
@@ -144,10 +158,13 @@ proptest! {
     fn nothing_is_lost_and_nothing_is_given_twice(
         seed: u64,
         big in prop_oneof![Just(2_i64), Just(1000)],
+        processes in 1..4_usize,
         acts in proptest::collection::vec(act(), 1..90),
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(run(seed, big, acts));
+        // Whoever waits for a lease waits on a clock that steps on when nobody has anything to do.
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(run(seed, big, processes, acts));
     }
 }
 

@@ -358,3 +358,6 @@ impl Lease {
         held.rests = soon.then(|| Instant::now() + PAUSE_MAX * 2);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::Router;
 use futures_util::{SinkExt, StreamExt};
 use kernel::{PostId, UserId};
 use serde_json::{Value, json};
@@ -15,9 +16,12 @@ use super::World;
 pub(crate) type Stream = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 pub(crate) async fn listen(world: &World) -> SocketAddr {
+    listen_at(world.app.clone()).await
+}
+
+pub(crate) async fn listen_at(app: Router) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let app = world.app.clone();
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
 }

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
 pub(crate) mod client;
+mod processes;
 mod tickets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,6 +28,7 @@ use kernel::table::{Item, Table, TableError};
 use kernel::{
     Clock, Event, EventData, Ids, Post, PostId, Principal, Problem, Profile, Time, UserId,
 };
+use processes::Process;
 use serde_json::Value;
 use tickets::Tickets;
 use timeline::{Config, Parts, Timeline};
@@ -43,6 +45,8 @@ pub(crate) struct Others {
     pub(crate) calls: HashMap<&'static str, usize>,
     /// Whether the next call for like counts fails.
     pub(crate) counts_fail_once: bool,
+    /// The calls that nobody answers at present.
+    pub(crate) away: Vec<&'static str>,
     versions: HashMap<(UserId, UserId), u64>,
 }
 
@@ -50,10 +54,13 @@ pub(crate) struct Others {
 pub(crate) struct MapPeers(Mutex<Others>);
 
 impl MapPeers {
-    fn call(&self, name: &'static str) -> MutexGuard<'_, Others> {
+    fn call(&self, name: &'static str) -> Result<MutexGuard<'_, Others>, Problem> {
         let mut others = self.0.lock().unwrap();
         *others.calls.entry(name).or_default() += 1;
-        others
+        if others.away.contains(&name) {
+            return Err(TableError::Unavailable("nobody is there".into()).into());
+        }
+        Ok(others)
     }
 }
 
@@ -70,13 +77,13 @@ fn page(mut users: Vec<UserId>, after: Option<UserId>, limit: usize) -> Follower
 impl Peers for MapPeers {
     async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
         assert!(!ids.is_empty() && ids.len() <= 100);
-        let others = self.call("posts");
+        let others = self.call("posts")?;
         Ok(ids.iter().map(|id| others.posts.get(id).cloned()).collect())
     }
 
     async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
         assert!(!ids.is_empty() && ids.len() <= 100);
-        let others = self.call("posts_exist");
+        let others = self.call("posts_exist")?;
         Ok(ids.iter().map(|id| others.posts.contains_key(id)).collect())
     }
 
@@ -87,7 +94,7 @@ impl Peers for MapPeers {
         limit: usize,
     ) -> Result<Vec<Post>, Problem> {
         assert!((1..=100).contains(&limit));
-        let others = self.call("newest_posts");
+        let others = self.call("newest_posts")?;
         let of_author = others.posts.values().rev().filter(|post| post.author_id == author);
         let older = of_author.filter(|post| before.is_none_or(|before| post.post_id < before));
         Ok(older.take(limit).cloned().collect())
@@ -95,15 +102,15 @@ impl Peers for MapPeers {
 
     async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
         assert!(!ids.is_empty() && ids.len() <= 100);
-        let others = self.call("profiles");
+        let others = self.call("profiles")?;
         Ok(ids.iter().map(|id| others.profiles.get(id).cloned()).collect())
     }
 
     async fn like_counts(&self, posts: &[PostId]) -> Result<Vec<u64>, Problem> {
         assert!(!posts.is_empty() && posts.len() <= 100);
-        let mut others = self.call("like_counts");
+        let mut others = self.call("like_counts")?;
         if std::mem::take(&mut others.counts_fail_once) {
-            return Err(TableError::Throttled.into());
+            return Err(TableError::Malformed("the counts".into()).into());
         }
         let count = |id| others.likes.iter().filter(|(post, _)| post == id).count() as u64;
         Ok(posts.iter().map(count).collect())
@@ -111,7 +118,7 @@ impl Peers for MapPeers {
 
     async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
         assert!(!posts.is_empty() && posts.len() <= 100);
-        let others = self.call("liked");
+        let others = self.call("liked")?;
         Ok(posts.iter().map(|post| others.likes.contains(&(*post, viewer))).collect())
     }
 
@@ -121,7 +128,7 @@ impl Peers for MapPeers {
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Followers, Problem> {
-        let others = self.call("followers");
+        let others = self.call("followers")?;
         let edges = others.follows.iter().filter(|(_, followee)| *followee == user);
         Ok(page(edges.map(|(follower, _)| *follower).collect(), after, limit))
     }
@@ -132,7 +139,7 @@ impl Peers for MapPeers {
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Followers, Problem> {
-        let others = self.call("following");
+        let others = self.call("following")?;
         let edges = others.follows.iter().filter(|(follower, _)| *follower == user);
         Ok(page(edges.map(|(_, followee)| *followee).collect(), after, limit))
     }
@@ -173,6 +180,10 @@ pub(crate) struct World {
     pub(crate) timeline: Arc<Timeline>,
     pub(crate) app: Router,
     subscriptions: Vec<Subscription>,
+    parts: Parts,
+    config: Config,
+    /// Every process that serves the timeline; at first one.
+    processes: Mutex<Vec<Arc<Process>>>,
     random: Mutex<u64>,
     snapshot: Box<dyn Fn() -> Box<dyn Snapshot> + Send + Sync>,
     _dir: Option<tempfile::TempDir>,
@@ -221,6 +232,18 @@ impl World {
         world
     }
 
+    /// The same on a crowded table, with so many processes.
+    pub(crate) fn crowded(config: Config, seed: u64, processes: usize) -> Self {
+        let clock = TestClock::new();
+        let oracle = conformance::Oracle::new(clock.clone());
+        let table = conformance::jostling::Jostling::new(oracle.clone());
+        let snapshot = move || -> Box<dyn Snapshot> { Box::new(Now(oracle.clone())) };
+        let world = Self::on(config, clock, table, Box::new(snapshot), None);
+        *world.random.lock().unwrap() = seed | 1;
+        (1..processes).for_each(|_| drop(world.join()));
+        world
+    }
+
     fn on(
         config: Config,
         clock: Arc<TestClock>,
@@ -243,7 +266,7 @@ impl World {
             clock: clock.clone(),
             ids: ids.clone(),
         };
-        let timeline = Timeline::new(parts, config);
+        let timeline = Timeline::new(parts.clone(), config.clone());
         let (app, _) = timeline.clone().routes().split_for_parts();
         let subscriptions = timeline.clone().subscriptions();
         Self {
@@ -254,9 +277,12 @@ impl World {
             hub,
             tickets,
             table,
-            timeline,
             app,
             subscriptions,
+            processes: Mutex::new(vec![Process::start(&timeline)]),
+            parts,
+            config,
+            timeline,
             snapshot,
             random: Mutex::new(0x9E37_79B9_7F4A_7C15),
             _dir: dir,
@@ -292,12 +318,11 @@ impl World {
         }
     }
 
-    /// Delivers one batch of what waits, in any order; false when nothing waits.
-    pub(crate) async fn deliver_some(&self, most: usize) -> bool {
+    fn take_some(&self, most: usize) -> Option<(&'static str, Vec<Delivery>)> {
         let (queue, batch) = {
             let mut waiting = self.waiting.0.lock().unwrap();
             if waiting.is_empty() {
-                return false;
+                return None;
             }
             let queue = waiting[self.random() % waiting.len()].0;
             let mut batch = Vec::new();
@@ -315,9 +340,7 @@ impl World {
         };
         let subscription = self.subscriptions.iter().find(|s| s.queue == queue).unwrap();
         assert!(most <= subscription.batch_max);
-        let failed = subscription.handler.handle(batch).await;
-        assert!(failed.is_empty(), "{failed:?}");
-        true
+        Some((queue, batch))
     }
 
     /// Delivers what waits in one queue, once, in the order in which it was said.
@@ -421,7 +444,7 @@ impl World {
         let principal = Principal { user_id, session: "s".into(), expires_at: Time::default() };
         let mut request = Request::get(format!("/timeline{query}")).body(Body::empty()).unwrap();
         request.extensions_mut().insert(Arc::new(principal));
-        self.app.clone().oneshot(request).await.unwrap()
+        self.process().app.clone().oneshot(request).await.unwrap()
     }
 
     /// A page, and whether it was a hit.
