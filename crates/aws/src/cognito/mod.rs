@@ -326,7 +326,9 @@ impl Identity for CognitoIdentity {
             TableError::Unmet(_) => email_taken(),
             other => other.into(),
         })?;
-        let ours = Condition::Version(1);
+        // Nobody else writes it while it is held.
+        let row = get_one(&*self.table, key.clone()).await?.ok_or_else(email_taken)?;
+        let ours = Condition::Version(row.version);
         if let Err(problem) = self.make(user, &email, password).await {
             // What cannot be undone now goes by itself: the row in a minute, the user when the
             // address is registered next.
