@@ -69,6 +69,8 @@ impl Settings {
             ("peer_post_url", self.peer_post_url.is_some()),
             ("peer_social_url", self.peer_social_url.is_some()),
             ("internal_secret", self.internal_secret.is_some()),
+            ("env_name", self.env_name.0 != "dev"),
+            ("session_recheck", !self.session_recheck.0.is_zero()),
         ];
         refuse(&given, "it is for the aws backend")
     }
@@ -222,6 +224,7 @@ mod tests {
             (&format!("{AWS}{secret}{social}demo = true"), "demo: the example world needs all"),
             ("services = \"user\"", "services: the embedded backend serves all four"),
             ("shared = true", "shared: it is for the aws backend"),
+            ("session_recheck = \"2s\"", "session_recheck: it is for the aws backend"),
             ("redis_urls = \"redis://:hush@h\"", "redis_urls: it is for the aws backend"),
         ] {
             let line = read(options).unwrap_err();
