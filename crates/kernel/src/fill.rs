@@ -109,8 +109,8 @@ impl<'a, T> Fill<'a, T> {
         self.cursor.is_none() || self.newer()
     }
 
-    /// The next rows in `partition`, one more than wanted to tell whether the list goes on; no query
-    /// where no row can be left.
+    /// The next rows in `partition`, one more than wanted to tell whether the list goes on; no
+    /// query where no row can be left.
     pub fn query(&self, partition: &str) -> Option<Query> {
         let newest = match &self.newest {
             Some(Newest::Settled(sort)) if self.reaches_newest() => Bound::Included(sort.clone()),

@@ -60,8 +60,8 @@ impl Existing {
         ids.iter().filter(|id| !is_known(id)).copied().collect()
     }
 
-    /// Remembers posts that were looked for at `now`, after so many deletions. When there is no more
-    /// room, all of them are found anew.
+    /// Remembers posts that were looked for at `now`, after so many deletions. When there is no
+    /// more room, all of them are found anew.
     fn remember(&self, posts: impl ExactSizeIterator<Item = PostId>, deletions: i64, now: Time) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.deletions > deletions {
