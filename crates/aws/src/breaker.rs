@@ -79,7 +79,7 @@ impl Breaker {
         if was_open != is_open {
             let open = if is_open { 1.0 } else { 0.0 };
             metrics::gauge!("breaker_open", "target" => self.name).set(open);
-            tracing::warn!(target = self.name, open = is_open, "a breaker has turned");
+            tracing::warn!(breaker = self.name, open = is_open, "a breaker has turned");
         }
     }
 
