@@ -1,11 +1,11 @@
 //! Token buckets in the table, leased a few at a time.
 //!
 //! A bucket is one number in one item: the moment it will be full again (GCRA). A process takes up
-//! to ten tokens with one conditional write and hands them out by itself, so a request mostly costs
-//! nothing, and all processes together stay within the rate. Near the bottom it takes fewer, so
-//! that one process does not sit on what another's caller is due. The item expires when the bucket
-//! is full, since a full bucket is no item at all. Refusals are answered without asking for as long
-//! as what is known says that there can be no token.
+//! to ten tokens with one read and one conditional write and hands them out by itself, so a request
+//! mostly costs nothing, and all processes together stay within the rate. Near the bottom it takes
+//! fewer, so that one process does not sit on what another's caller is due. The item expires when
+//! the bucket is full, since a full bucket is no item at all. Refusals are answered without asking
+//! for as long as what is known says that there can be no token.
 //!
 //! Where the table does not answer, each process goes on with its own knowledge of the bucket: a
 //! limiter guards the service and must not stop it.
@@ -71,8 +71,6 @@ struct Known {
     leased: u32,
     /// When the bucket is full again, in nanoseconds since 1970, or later: others take from it too.
     full_at: u64,
-    /// How the item was seen last; none before it is read.
-    seen: Option<Condition>,
 }
 
 impl TableLimiter {
@@ -104,7 +102,6 @@ impl TableLimiter {
             metrics::counter!("limiter_alone_total").increment(1);
             leave.failed();
         }
-        known.seen = None;
         let count = self.share(rate, known, now);
         known.full_at = rate.after(known.full_at, count, now);
         known.leased += count;
@@ -124,16 +121,9 @@ impl TableLimiter {
         now: u64,
     ) -> Result<(), TableError> {
         for _ in 0..LEASE_TRIES {
-            let seen = match known.seen {
-                // The item expired when the bucket was full.
-                Some(_) if known.full_at <= now => Condition::Absent,
-                Some(seen) => seen,
-                None => self.look(key, known).await?,
-            };
-            known.seen = None;
+            let seen = self.look(key, known).await?;
             let count = self.share(rate, known, now);
             if count == 0 {
-                known.seen = Some(seen);
                 return Ok(());
             }
             let full_at = rate.after(known.full_at, count, now);
@@ -145,8 +135,6 @@ impl TableLimiter {
                 Ok(()) => {
                     known.full_at = full_at;
                     known.leased += count;
-                    let version = if let Condition::Version(version) = seen { version } else { 0 };
-                    known.seen = Some(Condition::Version(version + 1));
                     return Ok(());
                 }
                 Err(TableError::Unmet(_) | TableError::Contended) => {}

@@ -14,24 +14,61 @@ use kernel::{Clock, Time};
 
 /// A [`Table`] in memory.
 pub struct Oracle {
-    items: Mutex<BTreeMap<Key, Item>>,
+    rows: Mutex<Rows>,
     clock: Arc<dyn Clock>,
+}
+
+/// What it holds.
+#[derive(Default)]
+struct Rows {
+    items: BTreeMap<Key, Item>,
+    /// The last version that any item got.
+    version: u64,
 }
 
 impl Oracle {
     /// An empty table whose items expire by `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { items: Mutex::new(BTreeMap::new()), clock })
+        Arc::new(Self { rows: Mutex::default(), clock })
     }
 
-    fn locked<T>(&self, work: impl FnOnce(&mut BTreeMap<Key, Item>, Time) -> T) -> T {
+    fn locked<T>(&self, work: impl FnOnce(&mut Rows, Time) -> T) -> T {
         let now = self.clock.now();
-        work(&mut self.items.lock().unwrap_or_else(PoisonError::into_inner), now)
+        work(&mut self.rows.lock().unwrap_or_else(PoisonError::into_inner), now)
     }
 }
 
-fn live<'a>(items: &'a BTreeMap<Key, Item>, key: &Key, now: Time) -> Option<&'a Item> {
-    items.get(key).filter(|item| item.expires_at.is_none_or(|at| at > now))
+impl Rows {
+    fn live(&self, key: &Key, now: Time) -> Option<&Item> {
+        self.items.get(key).filter(|item| item.expires_at.is_none_or(|at| at > now))
+    }
+
+    fn put(&mut self, mut item: Item) {
+        self.version += 1;
+        item.version = self.version;
+        self.items.insert(item.key.clone(), item);
+    }
+
+    fn apply(&mut self, write: Write, now: Time) {
+        match write {
+            Write::Put { key, body, expires_at, .. } => self.put(fresh(key, body, expires_at)),
+            Write::Delete { key, .. } => {
+                self.items.remove(&key);
+            }
+            Write::Add { key, delta, .. } => {
+                let before = self.live(&key, now).cloned();
+                let mut item = before.unwrap_or_else(|| fresh(key, Bytes::new(), None));
+                item.count += delta;
+                self.put(item);
+            }
+            Write::Check { .. } => {}
+        }
+    }
+}
+
+/// An item that has no version yet.
+fn fresh(key: Key, body: Bytes, expires_at: Option<Time>) -> Item {
+    Item { key, body, count: 0, version: 0, expires_at }
 }
 
 fn holds(condition: Condition, item: Option<&Item>) -> bool {
@@ -43,39 +80,19 @@ fn holds(condition: Condition, item: Option<&Item>) -> bool {
     }
 }
 
-fn apply(items: &mut BTreeMap<Key, Item>, write: Write, now: Time) {
-    let before = live(items, write.key(), now).cloned();
-    let version = before.as_ref().map_or(0, |item| item.version) + 1;
-    match write {
-        Write::Put { key, body, expires_at, .. } => {
-            items.insert(key.clone(), Item { key, body, count: 0, version, expires_at });
-        }
-        Write::Delete { key, .. } => {
-            items.remove(&key);
-        }
-        Write::Add { key, delta, .. } => {
-            let fresh = Item { key, body: Bytes::new(), count: 0, version, expires_at: None };
-            let mut item = before.unwrap_or(fresh);
-            item.count += delta;
-            item.version = version;
-            items.insert(item.key.clone(), item);
-        }
-        Write::Check { .. } => {}
-    }
-}
-
 #[async_trait]
 impl Table for Oracle {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, TableError> {
         check::get(keys)?;
-        Ok(self
-            .locked(|items, now| keys.iter().map(|key| live(items, key, now).cloned()).collect()))
+        let find =
+            |rows: &mut Rows, now| keys.iter().map(|key| rows.live(key, now).cloned()).collect();
+        Ok(self.locked(find))
     }
 
     async fn query(&self, query: Query) -> Result<Items, TableError> {
         check::query(&query)?;
-        let mut found: Vec<Item> = self.locked(|items, now| {
-            let in_range = items.values().filter(|item| {
+        let mut found: Vec<Item> = self.locked(|rows, now| {
+            let in_range = rows.items.values().filter(|item| {
                 item.key.partition == query.partition
                     && std::ops::RangeBounds::contains(
                         &(query.from.clone(), query.to.clone()),
@@ -95,30 +112,27 @@ impl Table for Oracle {
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), TableError> {
         check::commit(&writes)?;
-        self.locked(|items, now| {
-            let unmet = writes
-                .iter()
-                .position(|write| !holds(write.condition(), live(items, write.key(), now)));
+        self.locked(|rows, now| {
+            let holds = |write: &Write| holds(write.condition(), rows.live(write.key(), now));
+            let unmet = writes.iter().position(|write| !holds(write));
             if let Some(index) = unmet {
                 return Err(TableError::Unmet(index));
             }
-            writes.into_iter().for_each(|write| apply(items, write, now));
+            writes.into_iter().for_each(|write| rows.apply(write, now));
             Ok(())
         })
     }
 
     async fn scatter(&self, writes: Vec<Scatter>) -> Result<(), TableError> {
         check::scatter(&writes)?;
-        self.locked(|items, _| {
+        self.locked(|rows, _| {
             for write in writes {
                 match write {
                     Scatter::Put { key, body, expires_at } => {
-                        let item =
-                            Item { key: key.clone(), body, count: 0, version: 1, expires_at };
-                        items.insert(key, item);
+                        rows.put(fresh(key, body, expires_at));
                     }
                     Scatter::Delete(key) => {
-                        items.remove(&key);
+                        rows.items.remove(&key);
                     }
                 }
             }
@@ -132,8 +146,8 @@ impl Snapshot for Oracle {
         &'a self,
         prefix: &str,
     ) -> Box<dyn Iterator<Item = Result<Item, TableError>> + Send + 'a> {
-        let found: Vec<Item> = self.locked(|items, now| {
-            items
+        let found: Vec<Item> = self.locked(|rows, now| {
+            rows.items
                 .values()
                 .filter(|item| item.key.partition.starts_with(prefix))
                 .filter(|item| item.expires_at.is_none_or(|at| at > now))

@@ -183,7 +183,7 @@ macro_rules! table_suite {
             the_first_unmet_condition_is_named
             an_unmet_condition_writes_nothing_at_all
             a_check_guards_the_others_and_writes_nothing
-            versions_count_the_commits_on_an_item
+            a_version_never_comes_again
             a_deleted_item_starts_over
             a_put_replaces_the_body_and_clears_the_counter
             an_add_makes_or_keeps_the_item

@@ -111,7 +111,9 @@ async fn an_imported_copy_is_the_same_in_every_respect() {
     assert_eq!(items(&imported), items(&store));
     imported.commit(vec![Write::add(key("counter"), 1)]).await.unwrap();
     let counter = get_one(&imported, key("counter")).await.unwrap().unwrap();
-    assert_eq!((counter.count, counter.version), (22, 4));
+    assert_eq!(counter.count, 22);
+    let last = items(&store).iter().map(|item| item.version).max();
+    assert!(Some(counter.version) > last, "a version that no item had");
     clock.advance(HOUR);
     assert_eq!(imported.sweep().await, Ok(1));
 }

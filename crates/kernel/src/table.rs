@@ -59,7 +59,7 @@ pub struct Item {
     pub body: Bytes,
     /// Its counter; zero unless [`Write::Add`] changed it.
     pub count: i64,
-    /// How often a commit wrote it since it last was absent: 1 after the first write.
+    /// Another one after each write, and none that the key had before.
     pub version: u64,
     /// From when on it counts as absent.
     pub expires_at: Option<Time>,
@@ -204,7 +204,7 @@ impl Write {
 /// One write of a scatter.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Scatter {
-    /// Replaces the item; it starts at version 1.
+    /// Replaces the item, its counter becoming zero.
     Put {
         /// Where.
         key: Key,

@@ -31,6 +31,12 @@ pub(super) fn expiry(at: Time) -> [(&'static str, AttributeValue); 2] {
     [("expms", number(at.millis())), ("exp", number(secs_up))]
 }
 
+/// A version for a write. Drawn, for counting would have to read what is overwritten: in 64 bits no
+/// two writes of one item draw the same.
+pub(super) fn next_version() -> u64 {
+    fastrand::u64(1..)
+}
+
 /// The attributes of a key alone.
 pub(super) fn key(key: &Key) -> Attributes {
     let pk = AttributeValue::S(key.partition.clone());

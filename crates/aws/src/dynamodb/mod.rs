@@ -10,10 +10,10 @@
 //! | `expms` | N | the moment of expiry in milliseconds: reads and conditions go by it |
 //! | `exp` | N | the same in seconds, rounded up, for DynamoDB's own deletion, which lags by days |
 //!
-//! An item that has expired and is not deleted yet counts as absent: its version and counter start
-//! over. Where a write has no condition of its own, no one expression says that for both cases, so
-//! it is tried as if nothing had expired, under the condition that this is so, and only when that
-//! fails as a replacement of the expired item.
+//! An item that has expired and is not deleted yet counts as absent: an addition to it starts over.
+//! No one expression says that for both cases, so an addition without a condition is tried as if
+//! the item had not expired, under the condition that this is so, and only when that fails as a
+//! replacement of the expired item.
 //!
 //! A commit of one write is a plain conditional request, at half the price of a transaction; it is
 //! not repeated when its fate is unknown, since it might then happen twice. More writes are a

@@ -7,22 +7,22 @@ use bytes::Bytes;
 use kernel::Time;
 use kernel::table::{Condition, Key, Write};
 
-use super::item::{self, Attributes, binary, number};
+use super::item::{self, Attributes, number};
 
 const IS_ABSENT: &str = "attribute_not_exists(pk) OR expms <= :now";
 const IS_PRESENT: &str = "attribute_exists(pk) AND (attribute_not_exists(expms) OR expms > :now)";
 const IS_AT_VERSION: &str = "v = :version AND (attribute_not_exists(expms) OR expms > :now)";
 const IS_NOT_EXPIRED: &str = "attribute_not_exists(expms) OR expms > :now";
 const IS_EXPIRED: &str = "expms <= :now";
-/// The clause that counts a write.
-const NEXT_VERSION: &str = "v = if_not_exists(v, :zero) + :one";
+/// What an addition does to an item, or to nothing.
+const ADDED: &str = "SET v = :next, n = if_not_exists(n, :zero) + :delta";
 
 /// A write of a commit on its way.
 pub(super) struct Planned<'a> {
     /// Its place in the commit.
     pub(super) index: usize,
     pub(super) write: &'a Write,
-    /// Whether it goes over an item that has expired; only where it has no condition of its own.
+    /// Whether it goes over an item that has expired; only of an addition without a condition.
     over_expired: bool,
 }
 
@@ -42,7 +42,7 @@ pub(super) enum Action {
     /// Replace it by these attributes.
     Put(Attributes),
     /// Change it by this expression.
-    Update(String),
+    Update(&'static str),
     /// Remove it.
     Delete,
     /// Only look whether the condition holds.
@@ -60,7 +60,7 @@ impl Planned<'_> {
     /// Its condition did not hold. True when that was not the caller's condition but only our guess
     /// whether the item has expired; then the other guess is next.
     pub(super) fn guess_again(&mut self) -> bool {
-        let guessed = self.write.condition() == Condition::Always;
+        let guessed = self.guesses();
         self.over_expired ^= guessed;
         guessed
     }
@@ -68,9 +68,7 @@ impl Planned<'_> {
     /// What to ask at `now`.
     pub(super) fn request(&self, now: Time) -> Request {
         let request = match self.write {
-            Write::Put { key, body, expires_at, condition } => {
-                self.put(key, body, *expires_at, *condition)
-            }
+            Write::Put { key, body, expires_at, .. } => put(key, body, 0, *expires_at),
             Write::Add { key, delta, condition } => self.add(key, *delta, *condition),
             Write::Delete { key, .. } => Request::new(key, Action::Delete),
             Write::Check { key, .. } => Request::new(key, Action::Check),
@@ -78,58 +76,25 @@ impl Planned<'_> {
         self.under_condition(request, now)
     }
 
-    fn put(
-        &self,
-        key: &Key,
-        body: &Bytes,
-        expires_at: Option<Time>,
-        condition: Condition,
-    ) -> Request {
-        let whole = |version| {
-            let attributes = item::whole(key, body, 0, version, expires_at);
-            Request::new(key, Action::Put(attributes))
-        };
-        match condition {
-            Condition::Absent => return whole(1),
-            Condition::Version(version) => return whole(version.saturating_add(1)),
-            Condition::Always if self.over_expired => return whole(1),
-            Condition::Always | Condition::Present => {}
-        }
-        let mut values = Values::counting();
-        let (mut set, mut remove) = (vec![NEXT_VERSION.to_owned()], vec!["n"]);
-        if body.is_empty() {
-            remove.push("body");
-        } else {
-            set.push("body = :body".to_owned());
-            values.add(":body", binary(body));
-        }
-        if let Some(at) = expires_at {
-            for (name, value) in item::expiry(at) {
-                set.push(format!("{name} = :{name}"));
-                values.add(&format!(":{name}"), value);
-            }
-        } else {
-            remove.extend(["exp", "expms"]);
-        }
-        let change = format!("SET {} REMOVE {}", set.join(", "), remove.join(", "));
-        Request { values, ..Request::new(key, Action::Update(change)) }
+    /// Puts replace whatever is there, while an addition to an expired item starts from nothing.
+    fn guesses(&self) -> bool {
+        matches!(self.write, Write::Add { condition: Condition::Always, .. })
     }
 
     fn add(&self, key: &Key, delta: i64, condition: Condition) -> Request {
-        let over_nothing = self.over_expired || condition == Condition::Absent;
-        if over_nothing {
-            return Request::new(key, Action::Put(item::whole(key, &Bytes::new(), delta, 1, None)));
+        if self.over_expired || condition == Condition::Absent {
+            return put(key, &Bytes::new(), delta, None);
         }
-        let mut values = Values::counting();
+        let mut values = Values::default();
+        values.add(":next", number(item::next_version()));
+        values.add(":zero", number(0_i64));
         values.add(":delta", number(delta));
-        let change = format!("SET {NEXT_VERSION}, n = if_not_exists(n, :zero) + :delta");
-        Request { values, ..Request::new(key, Action::Update(change)) }
+        Request { values, ..Request::new(key, Action::Update(ADDED)) }
     }
 
     fn under_condition(&self, mut request: Request, now: Time) -> Request {
-        let guesses = matches!(self.write, Write::Put { .. } | Write::Add { .. });
         request.condition = match self.write.condition() {
-            Condition::Always if !guesses => None,
+            Condition::Always if !self.guesses() => None,
             Condition::Always if self.over_expired => Some(IS_EXPIRED),
             Condition::Always => Some(IS_NOT_EXPIRED),
             Condition::Absent => Some(IS_ABSENT),
@@ -146,6 +111,10 @@ impl Planned<'_> {
     }
 }
 
+fn put(key: &Key, body: &Bytes, count: i64, expires_at: Option<Time>) -> Request {
+    Request::new(key, Action::Put(item::whole(key, body, count, item::next_version(), expires_at)))
+}
+
 impl Request {
     fn new(key: &Key, action: Action) -> Self {
         Self { key: item::key(key), action, condition: None, values: Values::default() }
@@ -153,14 +122,6 @@ impl Request {
 }
 
 impl Values {
-    /// Those of [`NEXT_VERSION`].
-    fn counting() -> Self {
-        let mut values = Self::default();
-        values.add(":zero", number(0_i64));
-        values.add(":one", number(1_i64));
-        values
-    }
-
     fn add(&mut self, name: &str, value: AttributeValue) {
         self.0.insert(name.to_owned(), value);
     }

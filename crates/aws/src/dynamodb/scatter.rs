@@ -70,7 +70,7 @@ fn request(write: &Scatter) -> Result<WriteRequest, TableError> {
     let request = WriteRequest::builder();
     let request = match write {
         Scatter::Put { key, body, expires_at } => {
-            let attributes = item::whole(key, body, 0, 1, *expires_at);
+            let attributes = item::whole(key, body, 0, item::next_version(), *expires_at);
             let put = PutRequest::builder().set_item(Some(attributes)).build();
             request.put_request(put.map_err(|error| unbuilt(&error))?)
         }

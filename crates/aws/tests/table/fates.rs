@@ -58,7 +58,7 @@ async fn a_single_write_whose_answer_is_lost_happens_once() {
     assert!(is_unavailable(&table(&stage, &server).commit(add()).await));
     assert_eq!(server.count(), 1, "it must not be repeated");
     let item = get_one(&*stage.table(), key("a")).await.unwrap().unwrap();
-    assert_eq!((item.count, item.version), (1, 1));
+    assert_eq!(item.count, 1);
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn a_transaction_whose_answer_is_lost_is_repeated_and_happens_once() {
     assert_eq!(seen.len(), 2);
     assert_eq!(seen[0].body["ClientRequestToken"], seen[1].body["ClientRequestToken"]);
     let item = get_one(&*stage.table(), key("a")).await.unwrap().unwrap();
-    assert_eq!((item.count, item.version), (1, 1));
+    assert_eq!(item.count, 1);
 }
 
 #[tokio::test]

@@ -95,14 +95,14 @@ async fn one_process_does_not_sit_on_what_anothers_caller_is_due() {
 }
 
 #[tokio::test]
-async fn ten_requests_cost_one_write() {
+async fn ten_requests_cost_one_read_and_one_write() {
     let (stage, meter) = (Stage::new(), Arc::new(Meter::default()));
     let table = stage.table_at(client()).metered(Arc::clone(&meter));
     let limiter = patient(Arc::new(table), stage.clock.clone());
     assert_eq!(allowed(&limiter, USER, "a", 150).await, 150);
     let used = meter.take();
     let requests = |operation: &str| used.get(operation).map_or(0, |usage| usage.requests);
-    assert_eq!((requests("GetItem"), requests("PutItem")), (1, 15), "{used:?}");
+    assert_eq!((requests("GetItem"), requests("PutItem")), (15, 15), "{used:?}");
     // Where there can be no token nobody is asked.
     assert_eq!(allowed(&limiter, USER, "a", 1000).await, 50);
     let writes = meter.take()["PutItem"].requests;

@@ -1,10 +1,12 @@
 //! Writing all or nothing, under conditions.
 
+use std::collections::HashSet;
+
 use kernel::table::{
     COMMIT_BYTES_MAX, COMMIT_WRITES_MAX, Condition, ITEM_BYTES_MAX, Query, TableError, Write,
 };
 
-use super::{Fixture, is_malformed, key, put};
+use super::{Fixture, is_malformed, key, put, scatter_put};
 
 pub async fn a_commit_has_one_to_a_hundred_writes(f: &Fixture) {
     let writes: Vec<Write> = (0..=COMMIT_WRITES_MAX).map(|n| put(&format!("{n:03}"), "")).collect();
@@ -66,15 +68,19 @@ pub async fn present_holds_only_of_what_is_there(f: &Fixture) {
 
 pub async fn a_version_holds_only_while_nobody_wrote(f: &Fixture) {
     let at = |version| put("a", "x").when(Condition::Version(version));
+    let version = async || f.present(key("a")).await.version;
     assert_eq!(f.refusal([at(0)]).await, TableError::Unmet(0));
-    assert_eq!(f.refusal([at(1)]).await, TableError::Unmet(0));
     f.commit([put("a", "1")]).await;
-    f.commit([at(1)]).await;
-    assert_eq!(f.refusal([at(1)]).await, TableError::Unmet(0));
+    let first = version().await;
+    f.commit([at(first)]).await;
+    assert_eq!(f.refusal([at(first)]).await, TableError::Unmet(0));
+    let second = version().await;
     f.commit([Write::add(key("a"), 1)]).await;
-    assert_eq!(f.refusal([at(2)]).await, TableError::Unmet(0));
-    f.commit([Write::delete(key("a")).when(Condition::Version(3))]).await;
+    assert_eq!(f.refusal([at(second)]).await, TableError::Unmet(0));
+    let third = version().await;
+    f.commit([Write::delete(key("a")).when(Condition::Version(third))]).await;
     assert_eq!(f.get(key("a")).await, None);
+    assert_eq!(f.refusal([at(third)]).await, TableError::Unmet(0));
 }
 
 pub async fn the_first_unmet_condition_is_named(f: &Fixture) {
@@ -90,6 +96,7 @@ pub async fn the_first_unmet_condition_is_named(f: &Fixture) {
 
 pub async fn an_unmet_condition_writes_nothing_at_all(f: &Fixture) {
     f.commit([put("kept", "1"), Write::add(key("counter"), 5)]).await;
+    let before = (f.present(key("kept")).await, f.present(key("counter")).await);
     let writes = [
         put("new", ""),
         put("kept", "2"),
@@ -100,18 +107,16 @@ pub async fn an_unmet_condition_writes_nothing_at_all(f: &Fixture) {
     assert_eq!(f.refusal(writes).await, TableError::Unmet(4));
     assert_eq!(f.get(key("new")).await, None);
     assert_eq!(f.get(key("last")).await, None);
-    let kept = f.present(key("kept")).await;
-    assert_eq!((&kept.body[..], kept.version), (&b"1"[..], 1));
-    let counter = f.present(key("counter")).await;
-    assert_eq!((counter.count, counter.version), (5, 1));
+    assert_eq!((f.present(key("kept")).await, f.present(key("counter")).await), before);
 }
 
 pub async fn a_check_guards_the_others_and_writes_nothing(f: &Fixture) {
     f.commit([put("a", "1")]).await;
+    let before = f.present(key("a")).await;
     let here = || Write::check(key("a"), Condition::Present);
     f.commit([here(), put("b", "")]).await;
     f.commit([here()]).await;
-    assert_eq!(f.present(key("a")).await.version, 1);
+    assert_eq!(f.present(key("a")).await, before);
     let gone = Write::check(key("a"), Condition::Absent);
     assert_eq!(f.refusal([put("c", ""), gone]).await, TableError::Unmet(1));
     f.commit([Write::check(key("x"), Condition::Absent)]).await;
@@ -119,11 +124,28 @@ pub async fn a_check_guards_the_others_and_writes_nothing(f: &Fixture) {
     f.commit([Write::check(key("x"), Condition::Always)]).await;
 }
 
-pub async fn versions_count_the_commits_on_an_item(f: &Fixture) {
-    let writes = [put("a", ""), Write::add(key("a"), 1), put("a", ""), put("a", "same")];
-    for (n, write) in (1..).zip(writes) {
+pub async fn a_version_never_comes_again(f: &Fixture) {
+    let writes = [
+        put("a", ""),
+        Write::add(key("a"), 1),
+        put("a", "same"),
+        put("a", "same"),
+        Write::delete(key("a")),
+        put("a", "same"),
+        Write::add(key("a"), 1).when(Condition::Present),
+        Write::delete(key("a")).when(Condition::Present),
+        Write::add(key("a"), 1).when(Condition::Absent),
+    ];
+    let (mut committed, mut scattered) = (Vec::new(), Vec::new());
+    for write in writes {
         f.commit([write, put("other", "")]).await;
-        assert_eq!(f.present(key("a")).await.version, n);
+        committed.extend(f.get(key("a")).await.map(|item| item.version));
+        f.scatter([scatter_put("b", "same")]).await;
+        scattered.push(f.present(key("b")).await.version);
+    }
+    for seen in [committed, scattered] {
+        let different: HashSet<_> = seen.iter().collect();
+        assert_eq!(different.len(), seen.len(), "{seen:?}");
     }
 }
 
@@ -132,8 +154,7 @@ pub async fn a_deleted_item_starts_over(f: &Fixture) {
     f.commit([Write::add(key("a"), 7)]).await;
     f.commit([Write::delete(key("a"))]).await;
     f.commit([put("a", "2")]).await;
-    let item = f.present(key("a")).await;
-    assert_eq!((item.count, item.version), (0, 1));
+    assert_eq!(f.present(key("a")).await.count, 0);
 }
 
 pub async fn a_put_replaces_the_body_and_clears_the_counter(f: &Fixture) {
@@ -141,18 +162,18 @@ pub async fn a_put_replaces_the_body_and_clears_the_counter(f: &Fixture) {
     f.commit([Write::add(key("a"), 7)]).await;
     f.commit([put("a", "2")]).await;
     let item = f.present(key("a")).await;
-    assert_eq!((&item.body[..], item.count, item.version), (&b"2"[..], 0, 3));
+    assert_eq!((&item.body[..], item.count), (&b"2"[..], 0));
 }
 
 pub async fn an_add_makes_or_keeps_the_item(f: &Fixture) {
     f.commit([Write::add(key("new"), 3)]).await;
     let new = f.present(key("new")).await;
-    assert_eq!((new.body.len(), new.count, new.version, new.expires_at), (0, 3, 1, None));
+    assert_eq!((new.body.len(), new.count, new.expires_at), (0, 3, None));
     f.commit([put("old", "body")]).await;
     f.commit([Write::add(key("old"), 3)]).await;
     f.commit([Write::add(key("old"), 4)]).await;
     let old = f.present(key("old")).await;
-    assert_eq!((&old.body[..], old.count, old.version), (&b"body"[..], 7, 3));
+    assert_eq!((&old.body[..], old.count), (&b"body"[..], 7));
 }
 
 pub async fn counters_go_below_zero(f: &Fixture) {
@@ -178,7 +199,8 @@ pub async fn an_add_can_be_conditional(f: &Fixture) {
     assert_eq!(f.refusal([add(Condition::Present)]).await, TableError::Unmet(0));
     f.commit([add(Condition::Absent)]).await;
     assert_eq!(f.refusal([add(Condition::Absent)]).await, TableError::Unmet(0));
-    f.commit([add(Condition::Version(1))]).await;
+    let version = f.present(key("a")).await.version;
+    f.commit([add(Condition::Version(version))]).await;
     assert_eq!(f.present(key("a")).await.count, 2);
 }
 
@@ -196,10 +218,11 @@ pub async fn a_commit_is_seen_at_once_by_get_and_query(f: &Fixture) {
 
 pub async fn a_mixed_commit_happens_as_a_whole(f: &Fixture) {
     f.fill(&["replaced", "deleted", "checked"]).await;
+    let at = async |sort| Condition::Version(f.present(key(sort)).await.version);
     f.commit([
-        put("replaced", "2").when(Condition::Version(1)),
+        put("replaced", "2").when(at("replaced").await),
         Write::delete(key("deleted")).when(Condition::Present),
-        Write::check(key("checked"), Condition::Version(1)),
+        Write::check(key("checked"), at("checked").await),
         Write::add(key("counted"), 2).when(Condition::Absent),
         put("made", "").when(Condition::Absent),
     ])

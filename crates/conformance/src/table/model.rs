@@ -1,12 +1,14 @@
-//! Random operations, done to the table and to the oracle: both must answer the same.
+//! Random operations, done to the table and to the oracle: both must answer the same, but for the
+//! versions, which are each one's own.
 
+use std::collections::HashMap;
 use std::ops::Bound;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kernel::Clock;
-use kernel::table::{Condition, Key, Order, Query, Scatter, Table, Write};
+use kernel::table::{Condition, Item, Key, Order, Query, Scatter, Table, Write, get_one};
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop, prop_oneof};
 use proptest::test_runner::{Config, TestRunner};
 
@@ -24,11 +26,21 @@ type NewRow = Option<(String, Option<u64>)>;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Commit(Vec<(Place, Change, Condition)>),
+    Commit(Vec<(Place, Change, Wanted)>),
     Scatter(Vec<(Place, NewRow)>),
     Get(Vec<Place>),
     Query(usize, Bound<usize>, Bound<usize>, bool, usize),
     Advance(u64),
+}
+
+/// A condition, before the versions are known.
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    Plain(Condition),
+    /// The version that the item has.
+    Current,
+    /// The version that it had when it was last read by key.
+    Read,
 }
 
 #[derive(Clone, Debug)]
@@ -47,12 +59,13 @@ fn expiry() -> impl Strategy<Value = Option<u64>> {
     prop::option::weighted(0.3, 0_u64..20)
 }
 
-fn condition() -> impl Strategy<Value = Condition> {
+fn condition() -> impl Strategy<Value = Wanted> {
     prop_oneof![
-        4 => Just(Condition::Always),
-        2 => Just(Condition::Absent),
-        2 => Just(Condition::Present),
-        1 => (0_u64..4).prop_map(Condition::Version),
+        4 => Just(Wanted::Plain(Condition::Always)),
+        2 => Just(Wanted::Plain(Condition::Absent)),
+        2 => Just(Wanted::Plain(Condition::Present)),
+        1 => Just(Wanted::Current),
+        1 => Just(Wanted::Read),
     ]
 }
 
@@ -94,6 +107,17 @@ struct Pair<'a> {
     fixture: &'a Fixture,
     oracle: &'a Oracle,
     run: usize,
+    /// The versions of items when they were last read: the table's and the oracle's.
+    read: Mutex<HashMap<Key, (u64, u64)>>,
+}
+
+fn version(item: Option<&Item>) -> u64 {
+    item.map_or(0, |item| item.version)
+}
+
+/// The same item in both, but for its version.
+fn alike(items: Vec<Item>) -> Vec<Item> {
+    items.into_iter().map(|item| Item { version: 0, ..item }).collect()
 }
 
 impl Pair<'_> {
@@ -105,9 +129,33 @@ impl Pair<'_> {
         Key::new(self.partition(partition), SORTS[sort])
     }
 
-    fn write(&self, (place, change, condition): (Place, Change, Condition)) -> Write {
+    /// The versions of the item at `key`: the table's and the oracle's.
+    async fn versions(&self, key: &Key) -> (u64, u64) {
+        let ours = get_one(&*self.fixture.table, key.clone()).await.expect("readable");
+        let theirs = get_one(self.oracle, key.clone()).await.expect("readable");
+        (version(ours.as_ref()), version(theirs.as_ref()))
+    }
+
+    /// The write for the table, and that for the oracle.
+    async fn write(&self, place: Place, change: Change, wanted: Wanted) -> (Write, Write) {
+        let write = self.unconditional(place, change);
+        let (ours, theirs) = match wanted {
+            Wanted::Plain(condition) => {
+                return (write.clone().when(condition), write.when(condition));
+            }
+            Wanted::Current => self.versions(write.key()).await,
+            Wanted::Read => {
+                let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+                read.get(write.key()).copied().unwrap_or_default()
+            }
+        };
+        let at = |version| write.clone().when(Condition::Version(version));
+        (at(ours), at(theirs))
+    }
+
+    fn unconditional(&self, place: Place, change: Change) -> Write {
         let key = self.key(place);
-        let write = match change {
+        match change {
             Change::Put(body, None) => Write::put(key, body),
             Change::Put(body, Some(millis)) => {
                 let at = self.fixture.clock.now() + Duration::from_millis(millis);
@@ -115,9 +163,8 @@ impl Pair<'_> {
             }
             Change::Delete => Write::delete(key),
             Change::Add(delta) => Write::add(key, delta),
-            Change::Check => Write::check(key, condition),
-        };
-        write.when(condition)
+            Change::Check => Write::check(key, Condition::Always),
+        }
     }
 
     fn row(&self, (place, row): (Place, NewRow)) -> Scatter {
@@ -135,9 +182,14 @@ impl Pair<'_> {
         let (table, oracle) = (&*self.fixture.table, self.oracle);
         match step {
             Step::Commit(writes) => {
-                let writes: Vec<_> = writes.into_iter().map(|write| self.write(write)).collect();
-                let expected = oracle.commit(writes.clone()).await;
-                assert_eq!(table.commit(writes.clone()).await, expected, "{writes:?}");
+                let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+                for (place, change, wanted) in writes {
+                    let (our, their) = self.write(place, change, wanted).await;
+                    ours.push(our);
+                    theirs.push(their);
+                }
+                let expected = oracle.commit(theirs).await;
+                assert_eq!(table.commit(ours.clone()).await, expected, "{ours:?}");
             }
             Step::Scatter(rows) => {
                 let rows: Vec<_> = rows.into_iter().map(|row| self.row(row)).collect();
@@ -145,8 +197,8 @@ impl Pair<'_> {
                 assert_eq!(table.scatter(rows.clone()).await, expected, "{rows:?}");
             }
             Step::Get(places) => {
-                let keys: Vec<_> = places.into_iter().map(|place| self.key(place)).collect();
-                assert_eq!(table.get(&keys).await, oracle.get(&keys).await);
+                self.same(&places.into_iter().map(|place| self.key(place)).collect::<Vec<_>>())
+                    .await;
             }
             Step::Query(partition, from, to, down, limit) => {
                 let sort = |index: usize| SORTS[index].to_owned();
@@ -156,20 +208,36 @@ impl Pair<'_> {
                     order: if down { Order::Descending } else { Order::Ascending },
                     ..Query::all(self.partition(partition), limit)
                 };
-                let expected = oracle.query(query.clone()).await;
-                assert_eq!(table.query(query.clone()).await, expected, "{query:?}");
+                self.same_walk(query).await;
             }
             Step::Advance(millis) => self.fixture.clock.advance(Duration::from_millis(millis)),
         }
     }
 
+    async fn same(&self, keys: &[Key]) {
+        let ours = self.fixture.table.get(keys).await.expect("readable");
+        let theirs = self.oracle.get(keys).await.expect("readable");
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        for ((key, ours), theirs) in keys.iter().zip(&ours).zip(&theirs) {
+            read.insert(key.clone(), (version(ours.as_ref()), version(theirs.as_ref())));
+            assert_eq!(ours.is_some(), theirs.is_some(), "{key:?}");
+        }
+        let found = |items: Vec<Option<Item>>| alike(items.into_iter().flatten().collect());
+        assert_eq!(found(ours), found(theirs));
+    }
+
+    async fn same_walk(&self, query: Query) {
+        let ours = self.fixture.table.query(query.clone()).await.expect("readable");
+        let theirs = self.oracle.query(query.clone()).await.expect("readable");
+        assert_eq!(ours.next, theirs.next, "{query:?}");
+        assert_eq!(alike(ours.items), alike(theirs.items), "{query:?}");
+    }
+
     async fn same_in_the_end(&self) {
         for partition in 0..PARTITIONS.len() {
-            let query = Query::all(self.partition(partition), 100);
-            let expected = self.oracle.query(query.clone()).await;
-            assert_eq!(self.fixture.table.query(query).await, expected);
+            self.same_walk(Query::all(self.partition(partition), 100)).await;
             let keys: Vec<_> = (0..SORTS.len()).map(|sort| self.key((partition, sort))).collect();
-            assert_eq!(self.fixture.table.get(&keys).await, self.oracle.get(&keys).await);
+            self.same(&keys).await;
         }
     }
 }
@@ -186,7 +254,7 @@ pub fn agrees(make: &dyn Fn() -> Fixture) {
     let steps = prop::collection::vec(step(), 1..40);
     let outcome = TestRunner::new(config).run(&steps, |steps| {
         let run = runs.fetch_add(1, Ordering::Relaxed);
-        let pair = Pair { fixture: &fixture, oracle: &oracle, run };
+        let pair = Pair { fixture: &fixture, oracle: &oracle, run, read: Mutex::default() };
         runtime.block_on(async {
             for step in steps {
                 pair.step(step).await;

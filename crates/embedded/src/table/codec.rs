@@ -4,9 +4,8 @@
 //! that begin with NUL are the store's own: its position, and the index of items by expiry.
 //!
 //! A value is `format, header length, header, body`. The header is a row of variable-length
-//! integers (version, counter, expiry), the trailing ones left out where they have their default:
-//! a plain row's header is empty. A reader skips integers that it does not know, so fields can be
-//! added at the end without a new format.
+//! integers (version, counter, expiry), the trailing ones left out where they are zero. A reader
+//! skips integers that it does not know, so fields can be added at the end without a new format.
 
 use bytes::Bytes;
 use kernel::Time;
@@ -45,7 +44,6 @@ impl Row {
         let expiry = self.expires_at.map_or(0, |at| zigzag(at.millis()).saturating_add(1));
         let fields = [self.version, zigzag(self.count), expiry];
         let known = match fields {
-            [1, 0, 0] => 0,
             [_, 0, 0] => 1,
             [_, _, 0] => 2,
             _ => 3,
@@ -67,10 +65,10 @@ impl Row {
             return None;
         }
         let (mut header, body) = rest.split_at_checked(usize::from(header_len))?;
-        let mut field = |default| {
-            if header.is_empty() { Some(default) } else { take_varint(&mut header) }
+        let mut field = || {
+            if header.is_empty() { Some(0) } else { take_varint(&mut header) }
         };
-        let (version, count, expiry) = (field(1)?, field(0)?, field(0)?);
+        let (version, count, expiry) = (field()?, field()?, field()?);
         Some(Self {
             body: Bytes::copy_from_slice(body),
             count: unzigzag(count),
@@ -199,9 +197,9 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_row_costs_two_bytes_and_newer_fields_are_skipped() {
+    fn a_plain_row_costs_two_bytes_and_its_version_and_newer_fields_are_skipped() {
         let row = Row { body: "x".into(), count: 0, version: 1, expires_at: None };
-        assert_eq!(row.encode(), [FORMAT, 0, b'x']);
+        assert_eq!(row.encode(), [FORMAT, 1, 1, b'x']);
         let newer = [FORMAT, 5, 7, 0, 0, 99, 98, b'x'];
         assert_eq!(Row::decode(&newer), Some(Row { version: 7, ..row }));
     }

@@ -99,7 +99,7 @@ impl Committer {
             Err(error) => return refuse(work, &error),
         };
         shared.settle();
-        let mut stage = Stage::new(&shared, &engine);
+        let mut stage = Stage::new(&shared, &engine, self.position + 1);
         let commits: Vec<_> = work.commits.into_iter().map(|job| stage.commit(job)).collect();
         let chunks: Vec<_> = work.chunks.into_iter().map(|job| stage.scatter(job)).collect();
         let Stage { changes, events, .. } = stage;
@@ -284,6 +284,8 @@ struct Stage<'a> {
     shared: &'a Shared,
     engine: &'a Engine,
     now: Time,
+    /// The batch's number, which no row has had before.
+    version: u64,
     /// What each key holds after the jobs so far; one entry a key, for within a batch the engine
     /// does not tell two writes of the same key apart.
     changes: Changes,
@@ -292,9 +294,9 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    fn new(shared: &'a Shared, engine: &'a Engine) -> Self {
+    fn new(shared: &'a Shared, engine: &'a Engine, version: u64) -> Self {
         let now = shared.clock.now();
-        Self { shared, engine, now, changes: Changes::default(), events: Vec::new() }
+        Self { shared, engine, now, version, changes: Changes::default(), events: Vec::new() }
     }
 
     /// The live row at `key`, with what this batch did to it.
@@ -318,9 +320,8 @@ impl<'a> Stage<'a> {
         let mut before = Vec::with_capacity(writes.len());
         for (index, write) in writes.iter().enumerate() {
             let row = match (write, write.condition()) {
-                (Write::Delete { .. } | Write::Check { .. }, Condition::Always) => None,
-                // An event's row is written once, under an id of its own.
-                (Write::Put { key, .. }, Condition::Always) if outbox::is_row(key) => None,
+                (Write::Add { .. }, _) => self.before(write.key())?,
+                (_, Condition::Always) => None,
                 _ => self.before(write.key())?,
             };
             if !holds(write.condition(), row.as_ref()) {
@@ -333,7 +334,7 @@ impl<'a> Stage<'a> {
     }
 
     fn apply(&mut self, write: Write, before: Option<Row>) {
-        let version = before.as_ref().map_or(0, |row| row.version).saturating_add(1);
+        let version = self.version;
         let (key, row) = match write {
             Write::Put { key, body, expires_at, .. } => {
                 if outbox::is_row(&key) {
@@ -361,7 +362,7 @@ impl<'a> Stage<'a> {
                     if outbox::is_row(&key) {
                         self.events.push(body.clone());
                     }
-                    (key, Some(Row { body, count: 0, version: 1, expires_at }))
+                    (key, Some(Row { body, count: 0, version: self.version, expires_at }))
                 }
                 Scatter::Delete(key) => (key, None),
             };

@@ -71,10 +71,12 @@ fn fill(
 ) -> Result<u64, ImportError> {
     let directory = Directory::open(path, &TABLE)?;
     let (engine, _) = Engine::open(&directory, options)?;
-    let (mut count, mut rows) = (0, 0);
+    let (mut count, mut rows, mut position) = (0, 0, 1);
     let mut batch = engine.batch(BATCH_ROWS_MAX, PersistMode::Buffer);
     for item in items {
         let Item { key, body, count: counter, version, expires_at } = item?;
+        // The next batch gives its rows a version that none of these has.
+        position = position.max(version);
         let key = codec::encode_key(&key);
         if let Some(at) = expires_at {
             batch.put(&codec::expiry_key(at, &key), Vec::new());
@@ -89,9 +91,9 @@ fn fill(
     }
     commit(batch)?;
     let mut last = engine.batch(1, PersistMode::SyncAll);
-    last.put(codec::POSITION_KEY, 1_u64.to_le_bytes().to_vec());
+    last.put(codec::POSITION_KEY, position.to_le_bytes().to_vec());
     commit(last)?;
-    directory.position.write(1).map_err(|source| OpenError::Io {
+    directory.position.write(position).map_err(|source| OpenError::Io {
         dir: path.to_owned(),
         what: "writing POSITION",
         source,
