@@ -22,6 +22,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::function::{Failure, Function, read, written};
 use crate::rest::{RestAnswer, RestEvent, is_signed};
+use crate::settings::Refused;
 use crate::world::World;
 
 /// What one service brings.
@@ -53,11 +54,12 @@ pub(crate) fn health(table: &Arc<dyn Table>) -> Health {
 
 impl Api {
     /// The function.
-    pub(crate) fn function(self, world: &World) -> Arc<dyn Function> {
-        // What the limits say holds behind API Gateway too; its own time-out is 29 s at most, and
-        // ours a few seconds.
-        let config =
+    pub(crate) fn function(self, world: &World) -> Result<Arc<dyn Function>, Refused> {
+        let mut config =
             edge::Config { cors_origins: world.origins(), https: true, ..edge::Config::default() };
+        if let Some(span) = world.settings.span("MINI_SNS_REQUEST_TIMEOUT")? {
+            config.deadline_millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        }
         let mut document = edge::health::openapi();
         document.merge(self.document);
         let document = edge::openapi::finish(document, env!("CARGO_PKG_VERSION"));
@@ -74,7 +76,7 @@ impl Api {
             let internal = Internal { config, guard, peers, sessions, ids: Arc::clone(&world.ids) };
             router = internal.beside(router, &[service]);
         }
-        Arc::new(Served(router))
+        Ok(Arc::new(Served(router)))
     }
 }
 

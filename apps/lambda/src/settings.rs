@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// What every variable of ours begins with.
 const PREFIX: &str = "MINI_SNS_";
@@ -53,6 +54,19 @@ impl Settings {
         text.parse().map_err(|_| Refused::setting(name, format!("`{text}` does not fit")))
     }
 
+    /// The time that the variable `name` says, such as `2500ms` or `30s`; none when it is not set.
+    pub fn span(&self, name: &str) -> Result<Option<Duration>, Refused> {
+        let Some(text) = self.get(name) else { return Ok(None) };
+        let millis = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+            (Some(millis), _) => millis.parse().ok(),
+            (None, Some(secs)) => secs.parse().ok().and_then(|secs: u64| secs.checked_mul(1000)),
+            (None, None) => None,
+        };
+        let span = millis.filter(|millis| *millis > 0).map(Duration::from_millis);
+        let refused = || Refused::setting(name, "a time such as 2500ms or 30s is wanted");
+        span.map(Some).ok_or_else(refused)
+    }
+
     /// The comma-separated parts of the variable `name`; none when it is not set.
     pub fn list(&self, name: &str) -> Vec<String> {
         let parts = self.get(name).unwrap_or_default().split(',').map(str::trim);
@@ -78,6 +92,15 @@ mod tests {
         );
         let refused = set.parsed::<i32>("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").unwrap_err();
         assert_eq!(refused.to_string(), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE: `x` does not fit");
+    }
+
+    #[test]
+    fn times_have_a_unit() {
+        let set = settings(&[("MINI_SNS_A", "2500ms"), ("MINI_SNS_B", "3s"), ("MINI_SNS_C", "3")]);
+        assert_eq!(set.span("MINI_SNS_A").unwrap(), Some(Duration::from_millis(2500)));
+        assert_eq!(set.span("MINI_SNS_B").unwrap(), Some(Duration::from_secs(3)));
+        assert_eq!(set.span("MINI_SNS_D").unwrap(), None);
+        assert!(set.span("MINI_SNS_C").is_err());
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
         limiter: world.limiter(&table),
         reads: Some(reads),
     };
-    Ok(api.function(world))
+    api.function(world)
 }
 
 /// Its reactions, which ask nobody else.

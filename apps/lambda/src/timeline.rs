@@ -83,7 +83,7 @@ pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
         limiter: RedisLimiter::new(ground.redis),
         reads: None,
     };
-    Ok(api.function(world))
+    api.function(world)
 }
 
 /// Its reactions, which tell open sockets.

@@ -39,7 +39,7 @@ pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
         limiter: world.limiter(&table),
         reads: Some(reads),
     };
-    Ok(api.function(world))
+    api.function(world)
 }
 
 /// Its reactions.

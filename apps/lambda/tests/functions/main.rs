@@ -3,7 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod batches;
 mod bootstraps;
+mod calls;
+mod connections;
 mod events;
+mod flows;
+mod gateway;
+mod person;
 mod runtime;
+mod stage;
 mod starts;

@@ -9,7 +9,7 @@ use std::path::Path as File;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -18,6 +18,8 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
+use kernel::Clock;
+use kernel::clock::SystemClock;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex as Turn, oneshot};
@@ -31,7 +33,6 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// An event that waits for the bootstrap.
 struct Waiting {
     event: Bytes,
-    time_limit: Duration,
     answer: oneshot::Sender<Outcome>,
 }
 
@@ -78,15 +79,15 @@ impl RuntimeApi {
 }
 
 async fn next(State(api): State<Arc<RuntimeApi>>) -> impl IntoResponse {
-    let Waiting { event, time_limit, answer } =
+    let Waiting { event, answer } =
         api.waiting.lock().await.recv().await.expect("the function is not dropped while it runs");
     let id = format!("00000000-0000-4000-8000-{:012}", api.given.fetch_add(1, Ordering::SeqCst));
     api.answers.lock().unwrap().insert(id.clone(), answer);
-    let deadline = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + time_limit;
+    let deadline = SystemClock.now() + PATIENCE;
     let headers = [
         ("content-type", "application/json".to_owned()),
         ("lambda-runtime-aws-request-id", id),
-        ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),
+        ("lambda-runtime-deadline-ms", deadline.millis().to_string()),
         (
             "lambda-runtime-invoked-function-arn",
             "arn:aws:lambda:us-east-1:000000000000:function:test".to_owned(),
@@ -117,7 +118,7 @@ async fn failed(
 
 /// A bootstrap that runs.
 pub(crate) struct Function {
-    child: Child,
+    pub(crate) child: Child,
     events: UnboundedSender<Waiting>,
     log: Arc<Mutex<Vec<String>>>,
 }
@@ -132,6 +133,8 @@ impl Function {
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            // At the end of a test it finds its Runtime API gone, and says so.
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -145,16 +148,11 @@ impl Function {
         Self { child, events, log }
     }
 
-    /// Gives it an event, with a minute's time.
+    /// Gives it an event.
     pub(crate) async fn invoke(&self, event: &Value) -> Outcome {
-        self.invoke_within(PATIENCE, event).await
-    }
-
-    /// Gives it an event, with this much time.
-    pub(crate) async fn invoke_within(&self, time_limit: Duration, event: &Value) -> Outcome {
         let (answer, answered) = oneshot::channel();
         let event = Bytes::from(event.to_string());
-        self.events.send(Waiting { event, time_limit, answer }).unwrap();
+        self.events.send(Waiting { event, answer }).unwrap();
         match tokio::time::timeout(PATIENCE, answered).await {
             Ok(Ok(outcome)) => outcome,
             other => panic!("no answer: {other:?}\n{}", self.log().join("\n")),
@@ -164,11 +162,6 @@ impl Function {
     /// What it has logged so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
-    }
-
-    /// Its process.
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
     }
 }
 

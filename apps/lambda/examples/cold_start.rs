@@ -1,0 +1,98 @@
+//! Starts bootstraps again and again, and tells how long each takes to its first answer and how much
+//! memory it has then: `cold_start DIRECTORY RUNS`, for the bootstraps in that directory. One JSON
+//! object a function. `cargo xtask lambda` builds them and runs this.
+//!
+//! The time is from the start of the process to the moment its answer has come to the Runtime API.
+//! The event is one that is answered without a call to anywhere.
+
+#![expect(clippy::unwrap_used, reason = "a measurement that fails ends")]
+#![expect(clippy::print_stdout, reason = "a program for the command line")]
+
+#[path = "../tests/functions/events.rs"]
+mod events;
+#[path = "../tests/functions/runtime.rs"]
+mod runtime;
+
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use runtime::Function;
+
+/// Each function with its event.
+fn functions() -> Vec<(&'static str, Value)> {
+    let empty = || events::sqs("queue", &[]);
+    vec![
+        ("users", events::preflight()),
+        ("posts", events::preflight()),
+        ("social", events::preflight()),
+        ("timeline", events::preflight()),
+        ("react-users", empty()),
+        ("react-posts", empty()),
+        ("react-social", empty()),
+        ("react-timeline", empty()),
+        ("relay", empty()),
+        ("authorizer", events::may_open(None, None)),
+        // Without an owner, and without a socket, they refuse before they ask Redis.
+        ("socket-connect", events::socket("$connect", "c", &json!({}))),
+        ("socket-message", events::said("c", &json!({}), "{}")),
+        ("socket-disconnect", json!({})),
+        ("pre-sign-up", events::sign_up("PreSignUp_SignUp")),
+    ]
+}
+
+fn variables() -> Vec<(String, String)> {
+    const NOWHERE: &str = "http://127.0.0.1:1";
+    let set = [
+        ("MINI_SNS_ENV_NAME", "test"),
+        ("MINI_SNS_SERVICE", "post"),
+        ("MINI_SNS_DYNAMODB_URL", NOWHERE),
+        ("MINI_SNS_AWS_URL", NOWHERE),
+        ("MINI_SNS_COGNITO_POOL_ID", "us-east-1_example"),
+        ("MINI_SNS_COGNITO_CLIENT_ID", "example"),
+        ("MINI_SNS_REDIS_URLS", "redis://127.0.0.1:1"),
+        ("MINI_SNS_PEER_USER_URL", NOWHERE),
+        ("MINI_SNS_PEER_POST_URL", NOWHERE),
+        ("MINI_SNS_PEER_SOCIAL_URL", NOWHERE),
+        ("MINI_SNS_CONNECTIONS_URL", NOWHERE),
+        ("MINI_SNS_CORS_ORIGINS", "https://app.example"),
+    ];
+    set.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec()
+}
+
+/// A process' resident memory at its highest, in bytes.
+fn memory_max(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let mut arguments = std::env::args().skip(1);
+    let directory = arguments.next().expect("the directory of the bootstraps");
+    let runs: usize = arguments.next().map_or(20, |runs| runs.parse().unwrap());
+    for (name, event) in functions() {
+        let program = Path::new(&directory).join(name);
+        let (mut millis, mut memory) = (Vec::new(), 0);
+        for _ in 0..runs {
+            let started = Instant::now();
+            let function = Function::start(&program, &variables()).await;
+            let _ = function.invoke(&event).await;
+            millis.push(started.elapsed().as_secs_f64() * 1000.0);
+            memory = memory.max(memory_max(function.child.id()));
+        }
+        millis.sort_by(f64::total_cmp);
+        println!(
+            "{}",
+            json!({
+                "function": name,
+                "bytes": std::fs::metadata(&program).unwrap().len(),
+                "medianMillis": millis[millis.len() / 2],
+                "maxMillis": millis.last(),
+                "memoryBytes": memory,
+            })
+        );
+    }
+}
