@@ -31,7 +31,7 @@ use kernel::table::{Condition, Item, Key, Scatter, Table, TableError, Write, get
 use kernel::{Clock, Code, Problem, Time, request};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use ulid::Ulid;
 
 use super::{SHIFT, after, arrival_at, remembered};
@@ -257,7 +257,7 @@ impl Lease {
     }
 
     /// Writes the row anew, if it still is ours.
-    async fn change(&self, held: &mut Held, row: Row) -> Result<(), Problem> {
+    async fn change(&self, held: &mut Held, mut row: Row) -> Result<(), Problem> {
         let mut last = TableError::Contended;
         for _ in 0..TRIES {
             let (item, found) = self.read().await?;
@@ -268,6 +268,8 @@ impl Lease {
                 held.term = None;
                 return Err(Failure::Lost.into());
             }
+            // What was shown by a commit whose answer was lost stays shown.
+            row.visible = row.visible.max(found.visible);
             let begun = Instant::now();
             let write = Write::put_json(key(), &row).when(Condition::unchanged(item.as_ref()));
             match self.table.commit(vec![write]).await {
@@ -334,8 +336,9 @@ impl Lease {
         let soon = Soon::new(&self.soon);
         let done = work.await;
         drop(soon);
-        // Whoever has a turn just now lets the lease go at its end.
-        if let Ok(mut held) = self.held.try_lock() {
+        // Whoever has a turn for longer lets the lease go at its end. Whoever is just ending one may
+        // still have counted on this work.
+        if let Ok(mut held) = timeout(PAUSE_MAX, self.held.lock()).await {
             self.end(&mut held).await;
         }
         done

@@ -1,6 +1,8 @@
 use async_trait::async_trait;
+use conformance::faulty::{Faults, Faulty};
 use conformance::{Oracle, TestClock};
 use kernel::table::{Items, Query};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -168,4 +170,73 @@ async fn it_is_renewed_while_rows_are_being_written() {
     assert!(written.is_ok() && taken.is_err());
     a.show(&mut held).await.unwrap();
     assert_eq!(b.visible().await.unwrap(), number);
+}
+
+/// What a process does with a turn: numbers given, whether it shows them, how it ends.
+#[derive(Clone, Copy, Debug)]
+struct Play {
+    process: usize,
+    numbers: usize,
+    shows: bool,
+    breaks_off: bool,
+    pause_millis: u64,
+}
+
+fn play() -> impl Strategy<Value = Play> {
+    let parts = (0..3_usize, 0..4_usize, any::<bool>(), prop::bool::weighted(0.2), 0..2000_u64);
+    parts.prop_map(|(process, numbers, shows, breaks_off, pause_millis)| Play {
+        process,
+        numbers,
+        shows,
+        breaks_off,
+        pause_millis,
+    })
+}
+
+async fn run(seed: u64, permille: u64, plays: Vec<Play>) {
+    let clock = TestClock::new();
+    let sound: Arc<dyn Table> = Oracle::new(clock.clone());
+    let witness = lease(9, &sound, &clock);
+    let faults = Faults { partial_permille: 0, ..Faults::all(permille) };
+    let faulty: Arc<dyn Table> = Faulty::new(Arc::clone(&sound), faults, seed);
+    let processes = [1, 2, 3].map(|me| lease(me, &faulty, &clock));
+    let (mut last, mut visible) = (0, witness.visible().await.unwrap());
+    for play in plays {
+        let process = &processes[play.process];
+        let Ok(mut held) = process.take().await else { continue };
+        for _ in 0..play.numbers {
+            let number = process.next(&mut held);
+            assert!(number > last, "given before, or below what was");
+            last = number;
+        }
+        clock.advance(Duration::from_millis(play.pause_millis));
+        let written = process.write(&mut held, row(&last.to_string())).await;
+        let shows = play.shows && play.numbers > 0 && written.is_ok();
+        let shown = shows && process.show(&mut held).await.is_ok();
+        if !play.breaks_off {
+            process.end(&mut held).await;
+        }
+        drop(held);
+        let now = witness.visible().await.unwrap();
+        assert!(now >= visible, "what was shown stays shown");
+        assert!(now <= last.max(visible), "nothing is shown that was not given");
+        assert!(!shown || now == last);
+        visible = now;
+        if play.breaks_off {
+            clock.advance(LASTS * 2);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_fails_numbers_are_given_once_and_shown_for_good(
+        seed: u64,
+        permille in 0..200_u64,
+        plays in proptest::collection::vec(play(), 1..60),
+    ) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(run(seed, permille, plays));
+    }
 }
