@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use self::process::{Program, Programs, Server};
 use self::table::{Figure, Table};
+use crate::record;
 use crate::shell::{cargo, root, run as run_command};
 
 /// Open files that the server and the generator need for the idle sockets.
@@ -64,10 +65,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     bench.idle()?;
     bench.busy()?;
     let command = if arguments.quick { "cargo xtask bench --quick" } else { "cargo xtask bench" };
-    let record = format!("{}\n{}", machine::describe(command)?, bench.table);
+    let how = "the generator runs on the same cores. Both sides are release builds; Mini-SNS logs \
+               errors only.";
+    let record = format!("{}\n{}", record::describe(command, how)?, bench.table);
     println!("{record}");
     if arguments.write {
-        table::write_record(&root()?.join("docs/performance.md"), &record)?;
+        let path = root()?.join("docs/performance.md");
+        record::write(&path, "bench", "cargo xtask bench --write", &record)?;
     }
     Ok(())
 }

@@ -5,7 +5,9 @@
 
 mod bench;
 mod ci;
+mod lambda;
 mod openapi;
+mod record;
 mod shell;
 mod signals;
 mod test;
@@ -34,6 +36,8 @@ enum Command {
     Openapi,
     /// Measures the release build next to its ceilings and prints the table.
     Bench(bench::Arguments),
+    /// Builds the functions of Lambda, and measures size, start and memory.
+    Lambda(lambda::Arguments),
     /// Starts and stops what stands in for AWS in tests.
     Testbed(testbed::Arguments),
     /// Checks which crate may know which, and the rules that hold for every source file.
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
         Command::Ci => ci::run(),
         Command::Openapi => openapi::write(),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Lambda(arguments) => lambda::run(&arguments),
         Command::Testbed(arguments) => testbed::run(&arguments),
         Command::Walls => walls::run(),
     };

@@ -1,9 +1,11 @@
-//! `cargo xtask walls`: what keeps the house in shape. Which crate may know which ([`arrows`]), the
-//! rules that hold for every source file ([`sources`]), that the ledger of requirements names only
-//! what is there ([`ledger`]), and that the documented options are those of the code ([`options`]).
-//! The tests below run it over this workspace.
+//! `cargo xtask walls`: what keeps the house in shape. Which crate may know which ([`arrows`]), that
+//! each function of Lambda links one service ([`functions`]), the rules that hold for every source
+//! file ([`sources`]), that the ledger of requirements names only what is there ([`ledger`]), and
+//! that the documented options are those of the code ([`options`]). The tests below run it over this
+//! workspace.
 
 mod arrows;
+mod functions;
 mod ledger;
 mod options;
 mod sources;
@@ -27,6 +29,7 @@ pub(crate) fn run() -> Result<()> {
 fn breaches() -> Result<Vec<String>> {
     let metadata = output(&mut cargo(&["metadata", "--no-deps", "--format-version", "1"])?)?;
     let mut breaches = arrows::breaches(&arrows::read(&metadata)?);
+    breaches.extend(functions::breaches(&metadata)?);
     breaches.extend(sources::breaches_below(&root()?)?);
     breaches.extend(ledger::breaches_below(&root()?)?);
     breaches.extend(options::breaches_below(&root()?)?);

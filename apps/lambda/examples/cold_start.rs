@@ -1,5 +1,5 @@
-//! Starts bootstraps again and again, and tells how long each takes to its first answer and how much
-//! memory it has then: `cold_start DIRECTORY RUNS`, for the bootstraps in that directory. One JSON
+//! Starts bootstraps again and again, and tells how long each takes to its first answer and how
+//! much memory it has then: `cold_start DIRECTORY RUNS`, for the bootstraps in that directory. One JSON
 //! object a function. `cargo xtask lambda` builds them and runs this.
 //!
 //! The time is from the start of the process to the moment its answer has come to the Runtime API.

@@ -2,10 +2,12 @@
 //!
 //! | bootstrap | is given | wired by |
 //! |---|---|---|
-//! | `users`, `posts`, `social`, `timeline` | requests of an API Gateway REST API | [`users`], [`posts`], [`social`], [`timeline`] |
-//! | `react-users`, `react-posts`, `react-social`, `react-timeline` | messages of the service's queues | the same |
+//! | `users`, `posts`, `social`, `timeline` | requests of a REST API | the service's module |
+//! | `react-users` and so on | messages of the service's queues | the same |
 //! | `relay` | the stream of one service's table | [`relay`] |
-//! | `authorizer`, `socket-connect`, `socket-message`, `socket-disconnect` | what happens at an API Gateway WebSocket API | [`authorizer`], [`sockets`], [`timeline`] |
+//! | `authorizer` | who may open a socket | [`authorizer`] |
+//! | `socket-connect`, `socket-disconnect` | sockets that open and end | [`sockets`] |
+//! | `socket-message` | what is said on sockets | [`timeline::messages`] |
 //! | `pre-sign-up` | sign-ups at the Cognito pool | [`sign_up`] |
 //!
 //! A function reads its settings from the environment ([`Settings`]), fills the seams that it needs

@@ -257,9 +257,11 @@ mod tests {
             .unwrap()
             .into_parts();
         let answer = serde_json::to_value(RestAnswer::new(&parts, body)).unwrap();
-        let headers = json!({"x-a": ["1", "2"]});
         let expected = json!({
-            "statusCode": 201, "multiValueHeaders": headers, "body": "/wA=", "isBase64Encoded": true,
+            "statusCode": 201,
+            "multiValueHeaders": {"x-a": ["1", "2"]},
+            "body": "/wA=",
+            "isBase64Encoded": true,
         });
         assert_eq!(answer, expected);
         let answer = RestAnswer::new(&parts, Bytes::from_static(b"{}"));

@@ -134,7 +134,7 @@ impl Program {
 
     pub(super) fn resident_bytes(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        super::machine::kibi_field(&status, "VmRSS:").map(|kibi| kibi * 1024)
+        crate::record::kibi_field(&status, "VmRSS:").map(|kibi| kibi * 1024)
     }
 
     /// Asks it to end and waits until it has.

@@ -1,13 +1,6 @@
 //! The figures with their targets, as a Markdown table.
 
 use std::fmt;
-use std::fs;
-use std::path::Path;
-
-use anyhow::{Context, Result};
-
-const BEGIN: &str = "<!-- bench: written by `cargo xtask bench --write` -->";
-const END: &str = "<!-- bench: end -->";
 
 /// Where a figure should lie.
 enum Target {
@@ -85,22 +78,6 @@ impl fmt::Display for Table {
     }
 }
 
-/// Puts a record into a document in the place of the last one, or at its end.
-pub(super) fn write_record(path: &Path, record: &str) -> Result<()> {
-    let document = fs::read_to_string(path).unwrap_or_else(|_| "# Performance record\n".into());
-    fs::write(path, replaced(&document, record))
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn replaced(document: &str, record: &str) -> String {
-    let (before, after) = match document.split_once(BEGIN) {
-        Some((before, rest)) => (before, rest.split_once(END).map_or("", |(_, after)| after)),
-        None => (document, "\n"),
-    };
-    let gap = if before.ends_with("\n\n") { "" } else { "\n" };
-    format!("{before}{gap}{BEGIN}\n{record}{END}{after}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,13 +89,5 @@ mod tests {
         assert!(Figure::at_most("start", 1.9, 2.0, "s").to_string().contains("| pass |"));
         let fact = Figure::fact("sync", 0.2, "ms").with("p99 1 ms".into()).to_string();
         assert!(!fact.contains("pass") && fact.contains("p99 1 ms"), "{fact}");
-    }
-
-    #[test]
-    fn a_record_takes_the_place_of_the_last() {
-        let once = replaced("# Title\n", "one\n");
-        assert_eq!(once, format!("# Title\n\n{BEGIN}\none\n{END}\n"));
-        let twice = replaced(&once, "two\n");
-        assert_eq!(twice, format!("# Title\n\n{BEGIN}\ntwo\n{END}\n"));
     }
 }
