@@ -346,12 +346,33 @@ async fn configuration(
     Ok(([(CACHE_CONTROL, "public, max-age=300")], axum::Json(configuration)).into_response())
 }
 
-/// The address that this client reaches us by: the host it named, by the issuer's scheme. Tokens
-/// keep their issuer wherever the server moves to, but the keys are to be had here.
+/// The address that this client reaches us by: the host it named, by the scheme that a proxy says
+/// it came by, else by the issuer's. Tokens keep their issuer wherever the server moves to, but the
+/// keys are to be had here.
 fn reached_at(headers: &HeaderMap, issuer: &str) -> String {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let told = headers.get("x-forwarded-proto").and_then(|scheme| scheme.to_str().ok());
+    let told = told.filter(|scheme| ["http", "https"].contains(scheme));
     match (issuer.split_once("://"), host) {
-        (Some((scheme, _)), Some(host)) => format!("{scheme}://{host}"),
+        (Some((scheme, _)), Some(host)) => format!("{}://{host}", told.unwrap_or(scheme)),
         _ => issuer.trim_end_matches('/').to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_to_be_had_where_the_client_is() {
+        let issuer = "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_a";
+        let mut headers = HeaderMap::new();
+        assert_eq!(reached_at(&headers, issuer), issuer);
+        headers.insert(HOST, "sns.example:8080".parse().unwrap());
+        assert_eq!(reached_at(&headers, issuer), "https://sns.example:8080");
+        for (told, scheme) in [("http", "http"), ("https", "https"), ("gopher", "https")] {
+            headers.insert("x-forwarded-proto", told.parse().unwrap());
+            assert_eq!(reached_at(&headers, issuer), format!("{scheme}://sns.example:8080"));
+        }
     }
 }

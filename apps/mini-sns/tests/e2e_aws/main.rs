@@ -1,0 +1,47 @@
+//! The end-to-end suite of the embedded binary against four processes on the AWS backend, each with
+//! a service and a table of its own, behind nginx. They know of each other only signed HTTP and
+//! events; what stands in for AWS is the test bed.
+//!
+//! The files of `tests/e2e` are the same, and ask the same. Not here is what is about one process
+//! and its data directory, and would ask nothing of this backend:
+//!
+//! | file | why |
+//! |---|---|
+//! | `crash.rs`, `damaged.rs`, `disk.rs` | kills, damage and a full disk under the data, and `verify` on it; here the tables keep what was answered, and [`faults`] ends processes |
+//! | `dead.rs` | the queues' patience is an option there; here it is the queues' own, see [`poison`] |
+//! | `process.rs`, `tls.rs` | options, signals and the demo of one process; here nginx speaks TLS |
+//!
+//! `Server::verified` asks what can be asked from outside: queues, outboxes and dead letters are
+//! empty, and the processes end in good order.
+
+#![cfg(feature = "aws")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+#[path = "../e2e/deletion.rs"]
+mod deletion;
+#[path = "../e2e/documents.rs"]
+mod documents;
+#[path = "../e2e/flows.rs"]
+mod flows;
+#[path = "../e2e/hostile.rs"]
+mod hostile;
+#[path = "../e2e/limits.rs"]
+mod limits;
+#[path = "../e2e/live.rs"]
+mod live;
+#[path = "../e2e/pages.rs"]
+mod pages;
+#[path = "../e2e/person.rs"]
+mod person;
+#[path = "../e2e/program.rs"]
+mod program;
+#[path = "../e2e/sign_in.rs"]
+mod sign_in;
+
+mod bed;
+mod door;
+mod faults;
+mod front;
+mod poison;
+mod server;
+mod throttle;
