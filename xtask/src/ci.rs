@@ -59,11 +59,18 @@ fn machete() -> Result<()> {
 
 fn clippy() -> Result<()> {
     component("clippy", "clippy")?;
-    run_command(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?)
+    // The program with both backends, and as it is built without a word.
+    for packages in [&["--workspace", "--features", "mini-sns/aws"][..], &["-p", "mini-sns"]] {
+        let strict = ["--all-targets", "--", "-D", "warnings"];
+        run_command(&mut cargo(&[&["clippy"], packages, &strict].concat())?)?;
+    }
+    Ok(())
 }
 
 fn doc() -> Result<()> {
-    let mut command = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items"])?;
+    let packages = ["doc", "--workspace", "--features", "mini-sns/aws"];
+    let mut command =
+        cargo(&[&packages[..], &["--no-deps", "--document-private-items"]].concat())?;
     run_command(command.env("RUSTDOCFLAGS", "-D warnings"))
 }
 

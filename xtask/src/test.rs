@@ -9,8 +9,10 @@ use crate::shell::{cargo, has_cargo_command};
 use crate::signals::Signals;
 use crate::testbed::{Borrowed, VARIABLE};
 
-const NEXTEST: [&str; 3] = ["nextest", "run", "--workspace"];
-const TEST: [&str; 2] = ["test", "--workspace"];
+/// The program has both backends then.
+const BOTH: &str = "mini-sns/aws";
+const NEXTEST: [&str; 5] = ["nextest", "run", "--workspace", "--features", BOTH];
+const TEST: [&str; 4] = ["test", "--workspace", "--features", BOTH];
 
 /// Runs the tests with nextest where it is installed, else with cargo's own runner. However they
 /// end, the bed goes down again, unless it was up before.

@@ -132,3 +132,59 @@ impl Reaction for Heartbeat {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use conformance::{Oracle, SeededIds, TestClock};
+    use kernel::bus::BusError;
+
+    use super::*;
+
+    const QUEUE: QueueSpec = QueueSpec { name: "heartbeat", kinds: &[] };
+
+    /// A bus whose every message goes to one consumer.
+    #[derive(Default)]
+    struct To(Mutex<Option<Arc<Heartbeat>>>);
+
+    #[async_trait]
+    impl Bus for To {
+        async fn publish(&self, _: &[Event]) -> Result<(), BusError> {
+            Ok(())
+        }
+
+        async fn enqueue(&self, _: &str, messages: &[Message]) -> Result<(), BusError> {
+            let consumer = self.0.lock().unwrap().clone();
+            if let Some(consumer) = consumer {
+                consumer.react(&messages[0]).await.unwrap();
+            }
+            Ok(())
+        }
+    }
+
+    fn heartbeat(bus: &Arc<To>, table: &Arc<Oracle>, clock: &Arc<TestClock>) -> Arc<Heartbeat> {
+        Arc::new(Heartbeat {
+            queue: QUEUE,
+            bus: Arc::clone(bus) as _,
+            table: Some(Arc::clone(table) as _),
+            ids: SeededIds::new(clock.clone(), 1),
+            clock: Arc::clone(clock) as _,
+            beats: Mutex::default(),
+            back: Notify::new(),
+        })
+    }
+
+    #[tokio::test]
+    async fn it_is_seen_here_and_by_a_replica_and_missed_where_nobody_receives_it() {
+        let clock = TestClock::new();
+        let (bus, table) = (Arc::<To>::default(), Oracle::new(clock.clone()));
+        let (one, two) = (heartbeat(&bus, &table, &clock), heartbeat(&bus, &table, &clock));
+        *bus.0.lock().unwrap() = Some(Arc::clone(&one));
+        one.beat().await.unwrap();
+        assert!(one.beats().is_empty());
+        two.beat().await.expect("the other process says so in the table");
+        *bus.0.lock().unwrap() = None;
+        let problem = one.beat().await.unwrap_err();
+        assert_eq!(problem.code, Code::Unavailable);
+        assert!(one.beats().is_empty());
+    }
+}

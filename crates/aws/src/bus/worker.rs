@@ -22,7 +22,8 @@ const SETTLE_TIME: Duration = Duration::from_secs(3);
 
 impl AwsBus {
     /// Consumes queues until `cancel`: then the batches in hand are finished, and what is done is
-    /// deleted; what takes too long for a stop comes again at once. A subscription to a queue that the bus was not made with is refused.
+    /// deleted; what takes too long for a stop comes again at once. A subscription to a queue that
+    /// the bus was not made with is refused.
     pub async fn run(
         self: &Arc<Self>,
         subscriptions: Vec<Subscription>,

@@ -11,3 +11,4 @@ mod own;
 mod server;
 mod stage;
 mod suite;
+mod telling;
