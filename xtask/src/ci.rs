@@ -69,8 +69,7 @@ fn clippy() -> Result<()> {
 
 fn doc() -> Result<()> {
     let packages = ["doc", "--workspace", "--features", "mini-sns/aws"];
-    let mut command =
-        cargo(&[&packages[..], &["--no-deps", "--document-private-items"]].concat())?;
+    let mut command = cargo(&[&packages[..], &["--no-deps", "--document-private-items"]].concat())?;
     run_command(command.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
