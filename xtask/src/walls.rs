@@ -1,8 +1,9 @@
-//! `cargo xtask walls`: what keeps the house in shape. Which crate may know which ([`arrows`]), that
-//! each function of Lambda links one service ([`functions`]), the rules that hold for every source
-//! file ([`sources`]), that the ledger of requirements names only what is there ([`ledger`]), and
-//! that the documented options are those of the code ([`options`]). The tests below run it over this
-//! workspace.
+//! `cargo xtask walls`: what keeps the house in shape.
+//!
+//! Which crate may know which ([`arrows`]), that each function of Lambda links one service
+//! ([`functions`]), the rules that hold for every source file ([`sources`]), that the ledger of
+//! requirements names only what is there ([`ledger`]), and that the documented options are those of
+//! the code ([`options`]). The tests below run it over this workspace.
 
 mod arrows;
 mod functions;

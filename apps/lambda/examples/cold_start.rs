@@ -1,6 +1,7 @@
 //! Starts bootstraps again and again, and tells how long each takes to its first answer and how
-//! much memory it has then: `cold_start DIRECTORY RUNS`, for the bootstraps in that directory. One JSON
-//! object a function. `cargo xtask lambda` builds them and runs this.
+//! much memory it has then. `cargo xtask lambda` builds them and runs this:
+//! `cold_start DIRECTORY STARTS`, for the bootstraps in that directory. It prints one JSON object a
+//! function.
 //!
 //! The time is from the start of the process to the moment its answer has come to the Runtime API.
 //! The event is one that is answered without a call to anywhere.

@@ -1,6 +1,6 @@
 //! Log lines on standard output, one JSON object each, where Lambda collects them.
 
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -12,6 +12,8 @@ const FILTER: &str = "MINI_SNS_LOG_FILTER";
 pub(crate) fn start(settings: &Settings) -> Result<(), Refused> {
     let filter = settings.get(FILTER).unwrap_or("info");
     let filter: Targets = filter.parse().map_err(|error| Refused::setting(FILTER, error))?;
+    // It would write whole events, with the tokens in them.
+    let filter = filter.with_target("lambda_runtime", LevelFilter::INFO);
     let lines = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)

@@ -30,7 +30,8 @@ fn service(
 
 /// Its routes.
 pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
-    let (table, peers) = (world.table("social")?, world.peers()?);
+    let table = world.table("social")?;
+    let peers = world.peers(&[Service::User, Service::Post])?;
     let social = service(world, &table, Arc::new(Absent), Arc::clone(&peers) as _);
     let reads = Reads {
         service: Service::Social,

@@ -7,6 +7,7 @@ use aws::peers::HttpPeers;
 use aws::redis::feed::FeedLimits;
 use aws::redis::{Redis, RedisFeed, RedisLimiter};
 use kernel::bus::Bus;
+use kernel::internal::Service;
 use kernel::sockets::Sockets;
 use kernel::table::Table;
 use timeline::{Config, Parts, QUEUES, Timeline};
@@ -29,7 +30,7 @@ struct Ground {
 
 impl Ground {
     fn new(world: &World) -> Result<Self, Refused> {
-        let peers = world.peers()?;
+        let peers = world.peers(&Service::ALL)?;
         Ok(Self {
             table: world.table("timeline")?,
             redis: world.redis()?,

@@ -19,6 +19,7 @@ use kernel::bus::QueueSpec;
 use kernel::clock::SystemClock;
 use kernel::identity::session::Sessions;
 use kernel::ids::SystemIds;
+use kernel::internal::Service;
 use kernel::limiter::Limiter;
 use kernel::table::Table;
 use kernel::{Clock, Ids};
@@ -120,14 +121,19 @@ impl World {
             .map_err(|error| Refused(error.to_string()))
     }
 
-    /// The other services, over requests signed with the function's role. Addresses that the
-    /// function has no use for may be left out.
-    pub fn peers(&self) -> Result<Arc<HttpPeers>, Refused> {
-        let address = |name| self.settings.get(name).unwrap_or_default().to_owned();
+    /// These other services, over requests signed with the function's role.
+    pub fn peers(&self, services: &[Service]) -> Result<Arc<HttpPeers>, Refused> {
+        let address = |service: Service| {
+            if !services.contains(&service) {
+                return Ok(String::new());
+            }
+            let name = format!("MINI_SNS_PEER_{}_URL", service.name().to_uppercase());
+            self.settings.required(&name).map(str::to_owned)
+        };
         let addresses = Addresses {
-            user: address("MINI_SNS_PEER_USER_URL"),
-            post: address("MINI_SNS_PEER_POST_URL"),
-            social: address("MINI_SNS_PEER_SOCIAL_URL"),
+            user: address(Service::User)?,
+            post: address(Service::Post)?,
+            social: address(Service::Social)?,
         };
         let credentials = EnvironmentVariableCredentialsProvider::new();
         let credentials = SharedCredentialsProvider::new(credentials);

@@ -107,6 +107,7 @@ impl Stage {
             ("MINI_SNS_PEER_SOCIAL_URL", &url),
             ("MINI_SNS_CONNECTIONS_URL", &connections_url),
             ("MINI_SNS_CORS_ORIGINS", "https://app.example"),
+            ("MINI_SNS_LOG_FILTER", "debug,lambda=trace,lambda_runtime=trace"),
             // The emulators are slow, and the machine may be busy.
             ("MINI_SNS_REQUEST_TIMEOUT", "30s"),
         ]));
