@@ -109,6 +109,8 @@ impl Place<'_> {
             let (sender, stream) = outbox::stream(OUTBOX_ROWS_MAX);
             let name = dynamodb::name(&settings.env_name.0, service.word());
             let table = DynamoTable::new(client.clone(), name, Arc::clone(&self.clock));
+            // What it costs is among the metrics.
+            let table = table.metered(Arc::default());
             Store {
                 service: *service,
                 table: Arc::new(table.telling(sender)),

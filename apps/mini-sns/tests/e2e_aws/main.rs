@@ -39,6 +39,7 @@ mod program;
 mod sign_in;
 
 mod bed;
+mod cost;
 mod door;
 mod faults;
 mod front;

@@ -13,7 +13,7 @@ use crate::program::Running;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The services in the order in which they are started: each asks only those before it.
-const SERVICES: [&str; 4] = ["user", "post", "social", "timeline"];
+pub(crate) const SERVICES: [&str; 4] = ["user", "post", "social", "timeline"];
 
 /// The contract's number.
 pub(crate) const VISIBILITY: &str = "30s";

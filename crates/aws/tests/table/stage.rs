@@ -46,7 +46,12 @@ impl Stage {
 
     /// The table as a service has it.
     pub(crate) fn table(&self) -> Arc<DynamoTable> {
-        Arc::new(self.table_at(client_at(&bed::sdk(), &self.url)))
+        Arc::new(self.table_at(self.client()))
+    }
+
+    /// A client of where it is.
+    pub(crate) fn client(&self) -> Client {
+        client_at(&bed::sdk(), &self.url)
     }
 
     /// The table, reached through `client`.
@@ -63,8 +68,7 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            let client = client_at(&bed::sdk(), &self.url);
-            let gone = apart(client.delete_table().table_name(&self.name).send());
+            let gone = apart(self.client().delete_table().table_name(&self.name).send());
             gone.expect("the table is removed");
         }
     }
