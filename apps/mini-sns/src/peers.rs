@@ -1,7 +1,8 @@
 //! The services' reads of each other: a plain call where the other one shares the process, and the
 //! backend's way to it where it does not.
 
-#[cfg(all(test, feature = "aws"))]
+#[cfg(test)]
+#[cfg(feature = "aws")]
 mod tests;
 
 use std::sync::{Arc, OnceLock};

@@ -66,8 +66,8 @@ pub struct Config {
     pub rounds_max: u32,
     /// The pause before the second round; each further one is twice as long.
     pub pause: Duration,
-    /// How long a receive waits for a message; at most 20 s. What a receive brings whose process was
-    /// killed is hidden until the visibility time-out, and has lost one receive of two.
+    /// How long a receive waits for a message; at most 20 s. What it brings to a process that was
+    /// killed meanwhile is hidden until the visibility time-out, and has lost one receive of two.
     pub poll: Duration,
     /// How long a stop waits for receives and handlers that are under way. Longer than a receive
     /// waits, so that none is given up; what handlers have not done by then comes again at once.
