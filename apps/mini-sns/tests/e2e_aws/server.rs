@@ -67,6 +67,8 @@ impl Server {
         aws_environment(&mut command);
         command.env("MINI_SNS_INTERNAL_SECRET", "one secret of thirty-two bytes or more");
         command.args(["serve", "--backend", "aws", "--services", name, "--listen", listen]);
+        // Emulators on a busy machine take their time where AWS does not.
+        command.args(["--request-timeout", "9s"]);
         command.args(["--env-name", &bed.env_name, "--queue-visibility", &bed.visibility]);
         command.args(["--dynamodb-url", &bed.dynamodb_url, "--aws-url", &bed.aws_url]);
         command.args(["--cognito-pool-id", &bed.pool_id, "--cognito-client-id", &bed.client_id]);
