@@ -5,11 +5,10 @@
 //! The files of `tests/e2e` are the same, and ask the same. Not here is what is about one process
 //! and its data directory, and would ask nothing of this backend:
 //!
-//! | file | why |
-//! |---|---|
-//! | `crash.rs`, `damaged.rs`, `disk.rs` | kills, damage and a full disk under the data, and `verify` on it; here the tables keep what was answered, and [`faults`] ends processes |
-//! | `dead.rs` | the queues' patience is an option there; here it is the queues' own, see [`poison`] |
-//! | `process.rs`, `tls.rs` | options, signals and the demo of one process; here nginx speaks TLS |
+//! - `crash.rs`, `damaged.rs`, `disk.rs`: kills, damage and a full disk under the data, and `verify`
+//!   on it. Here the tables keep what was answered, and [`faults`] ends processes.
+//! - `dead.rs`: the queues' patience is an option there. Here it is the queues' own: [`poison`].
+//! - `process.rs`, `tls.rs`: options, signals and the demo of one process. Here nginx speaks TLS.
 //!
 //! `Server::verified` asks what can be asked from outside: queues, outboxes and dead letters are
 //! empty, and the processes end in good order.

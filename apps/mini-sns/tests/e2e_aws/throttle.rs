@@ -9,7 +9,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-const REFUSAL: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":"Rate exceeded"}"#;
+const REFUSAL: &str = r#"{
+    "__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException",
+    "message": "Rate exceeded"
+}"#;
 
 pub(crate) struct Throttle {
     pub(crate) url: String,

@@ -62,7 +62,8 @@ async fn reads_cost_by_what_they_touch() {
         assert_eq!(used(&meter), [("GetItem", 1, 1.0)]);
         table.get(&["01", "02", "01", "03"].map(key)).await.unwrap();
         assert_eq!(used(&meter), [("BatchGetItem", 1, 3.0)]);
-        // 21 items of about 310 bytes are looked at for a page of 20 and its `next`: 2 units of 4 KB.
+        // 21 items of about 310 bytes are looked at for a page of 20 and its `next`: 2 units, of
+        // 4 KB each.
         table.query(Query::all("p", 20)).await.unwrap();
         assert_eq!(used(&meter), [("Query", 1, 2.0)]);
     }

@@ -336,8 +336,8 @@ impl Lease {
         let soon = Soon::new(&self.soon);
         let done = work.await;
         drop(soon);
-        // Whoever has a turn for longer lets the lease go at its end. Whoever is just ending one may
-        // still have counted on this work.
+        // Whoever has a turn for longer lets the lease go at its end. Whoever is just ending one
+        // may still have counted on this work.
         if let Ok(mut held) = timeout(PAUSE_MAX, self.held.lock()).await {
             self.end(&mut held).await;
         }
