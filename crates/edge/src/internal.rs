@@ -18,11 +18,11 @@ use axum::{Extension, Json as Answer, Router};
 use http::header::{CACHE_CONTROL, HeaderValue};
 use http::request::Parts;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use kernel::identity::session::Sessions;
+use kernel::identity::session::{SessionName, Sessions};
 use kernel::internal::{
-    Claims, EDGES_MAX, Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, LIKED, Liked, Newest,
-    OpenSession, POSTS, POSTS_EXIST, POSTS_NEWEST, PROFILES, SESSION_OPEN, Service, TOKEN_SECS,
-    TOKEN_USE, WeakSecret, strong,
+    Claims, EDGES_MAX, Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, LIKED, Liked, Newest, POSTS,
+    POSTS_EXIST, POSTS_NEWEST, PROFILES, SESSIONS_OPEN, Service, TOKEN_SECS, TOKEN_USE, WeakSecret,
+    strong,
 };
 use kernel::peers::{Followers, Peers};
 use kernel::table::GET_KEYS_MAX;
@@ -152,11 +152,11 @@ fn routes(
             let router = router.route(PROFILES, post(profiles));
             let router = match sessions.cloned() {
                 Some(sessions) => {
-                    router.route(SESSION_OPEN, post(session_open).layer(Extension(sessions)))
+                    router.route(SESSIONS_OPEN, post(sessions_open).layer(Extension(sessions)))
                 }
                 None => router,
             };
-            (router, &[PROFILES, SESSION_OPEN])
+            (router, &[PROFILES, SESSIONS_OPEN])
         }
         Service::Post => (
             router
@@ -242,11 +242,12 @@ async fn profiles(
     peers.profiles(&ask.ids).await.map(Answer)
 }
 
-async fn session_open(
+async fn sessions_open(
     Extension(sessions): Extension<Arc<dyn Sessions>>,
-    Json(ask): Json<OpenSession>,
-) -> Result<Answer<bool>, Problem> {
-    sessions.is_open(ask.user, &ask.session).await.map(Answer)
+    Json(ask): Json<Ids<SessionName>>,
+) -> Result<Answer<Vec<bool>>, Problem> {
+    at_most(GET_KEYS_MAX, "ids", ask.ids.len())?;
+    sessions.are_open(&ask.ids).await.map(Answer)
 }
 
 async fn posts(

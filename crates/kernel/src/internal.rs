@@ -34,8 +34,9 @@ impl Service {
 
 /// Profiles by id, from the user service: [`Ids`] of people.
 pub const PROFILES: &str = "/internal/profiles";
-/// Whether a session is open, from the user service: [`OpenSession`].
-pub const SESSION_OPEN: &str = "/internal/sessions/open";
+/// Which sessions are open, from the user service: [`Ids`] that are
+/// [`SessionName`](crate::identity::session::SessionName)s.
+pub const SESSIONS_OPEN: &str = "/internal/sessions/open";
 /// Posts by id, from the post service: [`Ids`] of posts.
 pub const POSTS: &str = "/internal/posts";
 /// Which posts are there, from the post service: [`Ids`] of posts.
@@ -88,15 +89,6 @@ pub struct Claims {
 pub struct Ids<T> {
     /// Which.
     pub ids: Vec<T>,
-}
-
-/// Asks whether a session is open.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct OpenSession {
-    /// Whose.
-    pub user: UserId,
-    /// Which.
-    pub session: String,
 }
 
 /// Asks for an author's newest posts.

@@ -28,6 +28,7 @@ mod fault;
 mod keys;
 mod pool;
 mod session;
+mod together;
 mod verifier;
 
 use std::sync::Arc;

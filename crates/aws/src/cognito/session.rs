@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kernel::identity::rows;
-use kernel::identity::session::{Session, Sessions};
-use kernel::table::{Item, Key, Query, Table, TableError, get_one};
+use kernel::identity::session::{Session, SessionName, Sessions};
+use kernel::table::{Item, Key, Query, Table, TableError};
 use kernel::{Problem, Time, UserId};
 use sha2::{Digest, Sha256};
 
@@ -24,8 +24,11 @@ pub struct TableSessions(pub Arc<dyn Table>);
 
 #[async_trait]
 impl Sessions for TableSessions {
-    async fn is_open(&self, user: UserId, session: &str) -> Result<bool, Problem> {
-        Ok(get_one(&*self.0, rows::session_key(user, session)).await?.is_some())
+    async fn are_open(&self, sessions: &[SessionName]) -> Result<Vec<bool>, Problem> {
+        let key = |name: &SessionName| rows::session_key(name.user, &name.session);
+        let keys: Vec<_> = sessions.iter().map(key).collect();
+        let found = self.0.get(&keys).await?;
+        Ok(found.iter().map(Option::is_some).collect())
     }
 }
 

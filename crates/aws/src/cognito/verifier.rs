@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jsonwebtoken::{Algorithm, Validation};
-use kernel::identity::session::Sessions;
+use kernel::identity::session::{SessionName, Sessions};
 use kernel::identity::{Identity, Revoke, Tokens, bad_access_token};
 use kernel::{Clock, Principal, Problem, Time, UserId};
 
 use super::Config;
 use super::access::{self, Claims, Verified};
 use super::keys::{Keys, KeysError};
+use super::together::Together;
 
 /// An access token is shorter than this; longer ones are refused unread.
 const ACCESS_TOKEN_BYTES_MAX: usize = 4096;
@@ -24,7 +25,7 @@ pub struct Verifier {
     access_token_ttl: Duration,
     recheck: Duration,
     keys: Keys,
-    sessions: Arc<dyn Sessions>,
+    sessions: Together,
     verified: Verified,
     clock: Arc<dyn Clock>,
 }
@@ -52,7 +53,7 @@ impl Verifier {
             access_token_ttl: secs(config.access_token_ttl_secs),
             recheck: Duration::from_millis(config.session_recheck_millis),
             keys: Keys::new(config.key_set_url.clone(), Arc::clone(&clock), ttl, every)?,
-            sessions,
+            sessions: Together::new(sessions),
             verified: Verified::new(config.verified_tokens_max),
             clock,
         })
@@ -98,7 +99,8 @@ impl Verifier {
     }
 
     async fn is_open(&self, principal: &Principal) -> Result<bool, Problem> {
-        self.sessions.is_open(principal.user_id, &principal.session).await
+        let (user, session) = (principal.user_id, principal.session.clone());
+        self.sessions.is_open(SessionName { user, session }).await
     }
 }
 

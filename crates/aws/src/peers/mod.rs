@@ -17,10 +17,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
-use kernel::identity::session::Sessions;
+use kernel::identity::session::{SessionName, Sessions};
 use kernel::internal::{
-    Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, LIKED, Liked, Newest, OpenSession, POSTS,
-    POSTS_EXIST, POSTS_NEWEST, PROFILES, SESSION_OPEN, Service,
+    Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, LIKED, Liked, Newest, POSTS, POSTS_EXIST,
+    POSTS_NEWEST, PROFILES, SESSIONS_OPEN, Service,
 };
 use kernel::peers::{Followers, Peers};
 use kernel::problem::told;
@@ -50,7 +50,7 @@ pub struct Addresses {
 pub struct PeersLimits {
     /// Time for a call with its retries, where the caller's deadline is no sooner.
     pub call_timeout: Duration,
-    /// Time for the question whether a session is open: it stands before every request's own work.
+    /// Time for the question whether sessions are open: it stands before every request's own work.
     pub session_timeout: Duration,
     /// Time for one attempt: a peer's own deadline, and the way.
     pub attempt_timeout: Duration,
@@ -431,9 +431,10 @@ impl Peers for HttpPeers {
 
 #[async_trait]
 impl Sessions for HttpPeers {
-    async fn is_open(&self, user: UserId, session: &str) -> Result<bool, Problem> {
-        let question = OpenSession { user, session: session.to_owned() };
+    async fn are_open(&self, sessions: &[SessionName]) -> Result<Vec<bool>, Problem> {
+        let question = Ids { ids: sessions.to_vec() };
+        let fits = |open: &Vec<_>| open.len() == sessions.len();
         let most = self.limits.session_timeout;
-        self.ask_within(most, Service::User, SESSION_OPEN, &question, |_| true).await
+        self.ask_within(most, Service::User, SESSIONS_OPEN, &question, fits).await
     }
 }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use conformance::{SeededIds, TestClock};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use kernel::identity::Identity;
-use kernel::identity::session::Sessions;
+use kernel::identity::session::{SessionName, Sessions};
 use kernel::{Clock, Code, Ids, Problem, UserId};
 use serde_json::{Value, json};
 
@@ -30,12 +30,13 @@ struct Asked {
 
 #[async_trait]
 impl Sessions for Asked {
-    async fn is_open(&self, _user: UserId, session: &str) -> Result<bool, Problem> {
+    async fn are_open(&self, sessions: &[SessionName]) -> Result<Vec<bool>, Problem> {
         *self.times.lock().unwrap() += 1;
         if *self.is_down.lock().unwrap() {
             return Err(Problem::unavailable(std::io::Error::other("down")));
         }
-        Ok(!self.closed.lock().unwrap().iter().any(|closed| closed == session))
+        let closed = self.closed.lock().unwrap();
+        Ok(sessions.iter().map(|name| !closed.contains(&name.session)).collect())
     }
 }
 

@@ -51,9 +51,10 @@ async fn every_read_has_its_address_and_its_answer() {
     server.answers([Way::json(&json!([profile]))]);
     assert_eq!(peers.profiles(&[USER]).await.unwrap(), [Some(profile)]);
     asked("/stage/internal/profiles", json!({"ids": [USER]}));
-    server.answers([Way::json(&json!(true))]);
+    server.answers([Way::json(&json!([true]))]);
     assert!(peers.is_open(USER, "session").await.unwrap());
-    asked("/stage/internal/sessions/open", json!({"user": USER, "session": "session"}));
+    let session = json!({"user": USER, "session": "session"});
+    asked("/stage/internal/sessions/open", json!({"ids": [session]}));
     server.answers([Way::json(&json!([7]))]);
     assert_eq!(peers.like_counts(&[POST]).await.unwrap(), [7]);
     asked("/stage/internal/likes/counts", json!({"ids": [POST]}));

@@ -9,7 +9,7 @@ use conformance::{SeededIds, TestClock};
 use edge::Config;
 use edge::internal::{Guard, Internal, TokenVerifier};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
-use kernel::identity::session::Sessions;
+use kernel::identity::session::{SessionName, Sessions};
 use kernel::internal::{Claims, Service, WeakSecret};
 use kernel::peers::{Followers, Peers};
 use kernel::{Clock, Post, PostId, Problem, Profile, Time, UserId};
@@ -81,8 +81,9 @@ struct OneSession;
 
 #[async_trait]
 impl Sessions for OneSession {
-    async fn is_open(&self, user: UserId, session: &str) -> Result<bool, Problem> {
-        Ok(user.text() == USER && session == "open")
+    async fn are_open(&self, sessions: &[SessionName]) -> Result<Vec<bool>, Problem> {
+        let open = |name: &SessionName| name.user.text() == USER && name.session == "open";
+        Ok(sessions.iter().map(open).collect())
     }
 }
 
@@ -139,11 +140,10 @@ async fn a_service_with_a_token_is_answered() {
     let profiles = json!({"ids": [USER]});
     let profiles = ask(&site, "/internal/profiles", &good(&site, "user"), profiles).await;
     assert_eq!(profiles.json(), json!([null]));
-    for (session, is_open) in [("open", true), ("ended", false)] {
-        let session = json!({"user": USER, "session": session});
-        let session = ask(&site, "/internal/sessions/open", &good(&site, "user"), session).await;
-        assert_eq!(session.json(), json!(is_open));
-    }
+    let sessions = ["open", "ended"].map(|session| json!({"user": USER, "session": session}));
+    let sessions = json!({"ids": sessions});
+    let sessions = ask(&site, "/internal/sessions/open", &good(&site, "user"), sessions).await;
+    assert_eq!(sessions.json(), json!([true, false]));
     let edges = json!({"user": USER, "after": USER, "limit": 1});
     let followers = ask(&site, "/internal/followers", &good(&site, "social"), edges).await;
     assert_eq!(followers.json(), json!({"users": [USER], "next": USER}));

@@ -16,11 +16,26 @@ use super::rows;
 use crate::table::{Item, QUERY_ITEMS_MAX, Query, Scatter, Table, TableError};
 use crate::{Problem, Time, UserId};
 
+/// Which session is meant.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct SessionName {
+    /// Whose.
+    pub user: UserId,
+    /// Which of theirs.
+    pub session: String,
+}
+
 /// Whether sessions are open. The user service asks its table; the others ask the user service.
 #[async_trait]
 pub trait Sessions: Send + Sync {
+    /// Which of up to 100 different sessions are open.
+    async fn are_open(&self, sessions: &[SessionName]) -> Result<Vec<bool>, Problem>;
+
     /// Whether the session of that user is open.
-    async fn is_open(&self, user: UserId, session: &str) -> Result<bool, Problem>;
+    async fn is_open(&self, user: UserId, session: &str) -> Result<bool, Problem> {
+        let one = SessionName { user, session: session.to_owned() };
+        Ok(self.are_open(&[one]).await? == [true])
+    }
 }
 
 /// What is kept of a session.
