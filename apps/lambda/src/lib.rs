@@ -15,17 +15,21 @@
 //! Nothing works in the background: between two events Lambda stops the process. Each bootstrap
 //! needs the Cargo feature of its own service alone, and `cargo xtask lambda` builds it so.
 
+#[cfg(any(feature = "posts", feature = "social", feature = "timeline"))]
 mod absent;
 pub mod authorizer;
 mod function;
+#[cfg(any(feature = "users", feature = "posts", feature = "social", feature = "timeline"))]
 mod http_api;
 mod logging;
 #[cfg(feature = "timeline")]
 mod messages;
 #[cfg(feature = "posts")]
 pub mod posts;
+#[cfg(any(feature = "users", feature = "posts", feature = "social", feature = "timeline"))]
 mod queues;
 pub mod relay;
+#[cfg(any(feature = "users", feature = "posts", feature = "social", feature = "timeline"))]
 mod rest;
 mod settings;
 pub mod sign_up;

@@ -22,8 +22,7 @@ use timeline::Timeline;
 use tokio::time::Instant;
 
 use crate::function::{Failure, Function, read, written};
-use crate::rest::RestAnswer;
-use crate::sockets::SocketContext;
+use crate::sockets::{SocketAnswer, SocketContext};
 
 /// How often a client gives a sign of life: API Gateway ends a socket after 10 idle minutes.
 const HEARTBEAT: Duration = Duration::from_mins(9);
@@ -57,14 +56,14 @@ impl Function for Messages {
             || matches!(self.sessions.is_open(user, &principal.session).await, Ok(false));
         if ended {
             self.sockets.close_one(user, connection, CloseCode::TokenExpired).await?;
-            return written(&RestAnswer::bare(StatusCode::OK));
+            return written(&SocketAnswer::from(StatusCode::OK));
         }
         let mut frames = match self.greeting(user, connection).await {
             Ok(frames) => frames,
             // Its place was given to others while it was not entered.
             Err(problem) if problem.code == Code::TooManySockets => {
                 self.sockets.close_one(user, connection, CloseCode::TooSlow).await?;
-                return written(&RestAnswer::bare(StatusCode::OK));
+                return written(&SocketAnswer::from(StatusCode::OK));
             }
             Err(problem) => {
                 tracing::debug!(%problem, "a sign of life is not entered");
@@ -73,7 +72,7 @@ impl Function for Messages {
         };
         frames.extend(self.timeline.answer(user, &body.unwrap_or_default()).await);
         self.sockets.tell(user, connection, frames).await?;
-        written(&RestAnswer::bare(StatusCode::OK))
+        written(&SocketAnswer::from(StatusCode::OK))
     }
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use form_urlencoded::Serializer;
 use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, StatusCode, response};
+use http::{HeaderName, HeaderValue, Method, Request, response};
 use serde::{Deserialize, Serialize};
 
 use crate::Failure;
@@ -166,16 +166,6 @@ impl RestAnswer {
             multi_value_headers: headers,
             body,
             is_base64_encoded,
-        }
-    }
-
-    /// An answer without a body.
-    pub(crate) fn bare(status: StatusCode) -> Self {
-        Self {
-            status_code: status.as_u16(),
-            multi_value_headers: Values::new(),
-            body: String::new(),
-            is_base64_encoded: false,
         }
     }
 }

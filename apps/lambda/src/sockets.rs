@@ -8,13 +8,12 @@ use async_trait::async_trait;
 use aws::redis::SocketRegistry;
 use http::StatusCode;
 use kernel::{Principal, Time};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::function::{Failure, Function, read, written};
-use crate::rest::RestAnswer;
 use crate::settings::Refused;
 use crate::world::World;
 
@@ -51,6 +50,19 @@ impl SocketContext {
     }
 }
 
+/// What is said to API Gateway; whatever there is to say to the client goes over the socket.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SocketAnswer {
+    status_code: u16,
+}
+
+impl From<StatusCode> for SocketAnswer {
+    fn from(status: StatusCode) -> Self {
+        Self { status_code: status.as_u16() }
+    }
+}
+
 fn registry(world: &World) -> Result<SocketRegistry, Refused> {
     Ok(world.registry(&world.redis()?))
 }
@@ -75,7 +87,7 @@ impl Function for Connect {
                     .unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
             }
         };
-        written(&RestAnswer::bare(status))
+        written(&SocketAnswer::from(status))
     }
 }
 
@@ -94,6 +106,6 @@ impl Function for Disconnect {
         if let Err(problem) = self.0.leave(&context.connection_id).await {
             tracing::warn!(%problem, "a socket that has ended stays entered");
         }
-        written(&RestAnswer::bare(StatusCode::OK))
+        written(&SocketAnswer::from(StatusCode::OK))
     }
 }

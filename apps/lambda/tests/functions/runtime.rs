@@ -79,8 +79,10 @@ impl RuntimeApi {
 }
 
 async fn next(State(api): State<Arc<RuntimeApi>>) -> impl IntoResponse {
-    let Waiting { event, answer } =
-        api.waiting.lock().await.recv().await.expect("the function is not dropped while it runs");
+    let Some(Waiting { event, answer }) = api.waiting.lock().await.recv().await else {
+        // Nobody will give it another: it is about to be ended.
+        return std::future::pending().await;
+    };
     let id = format!("00000000-0000-4000-8000-{:012}", api.given.fetch_add(1, Ordering::SeqCst));
     api.answers.lock().unwrap().insert(id.clone(), answer);
     let deadline = SystemClock.now() + PATIENCE;
