@@ -1,0 +1,155 @@
+// The home timeline: what is shown, and what has arrived and waits to be shown.
+import { signal } from "@preact/signals";
+import { posts, users } from "./api.js";
+import { List } from "./lists.js";
+import { entry, forgetPost, gone, keepPerson, keepPost, myId, outbox, person } from "./state.js";
+
+/** @import {Signal} from "@preact/signals" */
+/** @import {TimelineItem} from "./types.d.ts" */
+
+export const home = new List(async (cursor) => {
+  const page = await posts.timeline(cursor);
+  page.items.forEach((item) => keepItem(item, true));
+  const ids = page.items.map((item) => item.post.postId);
+  return { ids, next: page.nextCursor ?? null, prev: page.prevCursor ?? null };
+});
+
+/** Posts that have arrived and are not shown yet, newest first. @type {Signal<string[]>} */
+export const waiting = signal([]);
+/** A first page that is to replace what is shown, since what lies between is not known. */
+const successor = signal(/** @type {{ids: string[], next: string | null} | null} */ (null));
+
+/** Own posts told by the socket while the answer to their writing is under way.
+ *  @type {TimelineItem[]} */
+let early = [];
+
+/** @param {TimelineItem} item @param {boolean} asked  whether `liked` is this reader's own */
+function keepItem({ post, author, likeCount, liked }, asked) {
+  if (author) keepPerson(author);
+  const known = entry(post.postId).peek();
+  // A live frame is the same for everybody: what it says of likes counts for new posts only.
+  if (asked) keepPost(post, likeCount, liked);
+  else if (!known) keepPost(post, likeCount ?? null, liked ?? null);
+}
+
+/** Reads the timeline from its start. @returns {Promise<string | null>} a cursor to resume from */
+export async function readHome() {
+  const page = await home.load();
+  if (!page) return null;
+  waiting.value = [];
+  successor.value = null;
+  return page.prev;
+}
+
+/** An entry that the socket tells of. @param {TimelineItem} item */
+export function arrive(item) {
+  const own = item.post.authorId === myId.peek();
+  if (own && outbox.peek().some((post) => post.state === "sending")) {
+    early.push(item);
+    return;
+  }
+  keepItem(item, false);
+  if (own) showFirst(item.post.postId);
+  else wait([item.post.postId]);
+  if (!person(item.post.authorId).peek()) void learnAuthor(item.post.authorId);
+}
+
+/** The writing that was under way is decided. */
+export function settleEarly() {
+  const told = early;
+  early = [];
+  told.forEach(arrive);
+}
+
+/** @param {string} id */
+async function learnAuthor(id) {
+  const page = await users.byIds([id]).catch(() => null);
+  page?.items.forEach(keepPerson);
+}
+
+/** @param {string} id */
+const isKnown = (id) =>
+  home.ids.peek().includes(id) || waiting.peek().includes(id) || gone.peek().has(id);
+
+/** Shows a post of one's own at once. @param {string} id */
+export function showFirst(id) {
+  if (isKnown(id)) return;
+  home.ids.value = [id, ...home.ids.peek()];
+}
+
+/** @param {string[]} ids */
+function wait(ids) {
+  const fresh = ids.filter((id) => !isKnown(id));
+  if (fresh.length === 0) return;
+  // Ids sort by the time of writing.
+  waiting.value = [...waiting.peek(), ...fresh].sort().reverse();
+}
+
+/** Shows what has waited. @returns {string | undefined} the first of it */
+export function showWaiting() {
+  const [first] = waiting.peek();
+  const next = successor.peek();
+  if (next) {
+    home.ids.value = next.ids;
+    home.next = next.next;
+    home.phase.value = "ready";
+  } else {
+    home.ids.value = [...waiting.peek(), ...home.ids.peek()];
+  }
+  waiting.value = [];
+  successor.value = null;
+  return first;
+}
+
+/** @param {string} id */
+export function remove(id) {
+  forgetPost(id);
+  if (waiting.peek().includes(id)) waiting.value = waiting.peek().filter((other) => other !== id);
+}
+
+/**
+ * The gap is too wide to be told, or whom one follows has changed: what is new waits, and replaces
+ * what is shown once it is asked for, so that nothing moves under the reader.
+ */
+export async function catchUp() {
+  if (home.ids.peek().length === 0 || home.phase.peek() === "failed") return readHome();
+  const page = await posts.timeline(null).catch(() => null);
+  if (!page) return null;
+  page.items.forEach((item) => keepItem(item, true));
+  const ids = page.items.map((item) => item.post.postId);
+  const fresh = ids.filter((id) => !isKnown(id));
+  if (fresh.length > 0) {
+    successor.value = { ids, next: page.nextCursor ?? null };
+    wait(fresh);
+  }
+  await dropDeleted();
+  return page.prevCursor ?? null;
+}
+
+/** Takes off the screen what was deleted while nobody told. */
+async function dropDeleted() {
+  const shown = home.ids.peek().slice(0, 100);
+  if (shown.length === 0) return;
+  const there = await posts.byIds(shown).catch(() => null);
+  if (!there) return;
+  const ids = new Set(there.items.map((post) => post.postId));
+  shown.filter((id) => !ids.has(id)).forEach(remove);
+}
+
+/** One no longer follows somebody: their posts leave. @param {string} authorId */
+export function dropAuthor(authorId) {
+  const stays = (/** @type {string} */ id) => entry(id).peek()?.post.authorId !== authorId;
+  home.ids.value = home.ids.peek().filter(stays);
+  waiting.value = waiting.peek().filter(stays);
+}
+
+/** Forgets everything: somebody else is here now. */
+export function forgetHome() {
+  home.turn += 1;
+  home.ids.value = [];
+  home.phase.value = "new";
+  home.next = null;
+  waiting.value = [];
+  successor.value = null;
+  early = [];
+}

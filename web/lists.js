@@ -1,0 +1,180 @@
+// Lists that are read page by page, kept while one goes elsewhere, so that back shows the same.
+import { signal } from "@preact/signals";
+import { Problem, posts, users } from "./api.js";
+import { entry, follow, keepPerson, keepPost, myId, person } from "./state.js";
+
+/** @import {Signal} from "@preact/signals" */
+/** @import {Post, Profile, Page} from "./types.d.ts" */
+
+/** @typedef {{ids: string[], next: string | null, prev: string | null}} Read */
+/** @typedef {"new" | "loading" | "ready" | "more" | "failed" | "stuck"} Phase */
+
+/** A list of ids; what they stand for is in the state. */
+export class List {
+  /** @param {(cursor: string | null) => Promise<Read>} read */
+  constructor(read) {
+    this.read = read;
+    /** @type {Signal<string[]>} */
+    this.ids = signal([]);
+    /** "failed" is the first page, "stuck" a later one. @type {Signal<Phase>} */
+    this.phase = signal(/** @type {Phase} */ ("new"));
+    /** @type {Signal<Problem | null>} */
+    this.problem = signal(null);
+    /** @type {string | null} */
+    this.next = null;
+    this.readAt = 0;
+    this.turn = 0;
+  }
+
+  get ended() {
+    return this.phase.value === "ready" && this.next === null;
+  }
+
+  /** Reads the first page, and shows it in place of what is there. @returns {Promise<Read | null>} */
+  async load() {
+    const page = await this.#page(null, "loading", "failed");
+    if (page) this.ids.value = page.ids;
+    return page;
+  }
+
+  /** Reads the next page. */
+  async more() {
+    const phase = this.phase.peek();
+    if (this.next === null || (phase !== "ready" && phase !== "stuck")) return;
+    const page = await this.#page(this.next, "more", "stuck");
+    if (!page) return;
+    const known = new Set(this.ids.peek());
+    this.ids.value = [...this.ids.peek(), ...page.ids.filter((id) => !known.has(id))];
+  }
+
+  /**
+   * @param {string | null} cursor
+   * @param {"loading" | "more"} during
+   * @param {"failed" | "stuck"} otherwise
+   * @returns {Promise<Read | null>} nothing where it failed or is out of date
+   */
+  async #page(cursor, during, otherwise) {
+    const turn = ++this.turn;
+    this.phase.value = during;
+    try {
+      const page = await this.read(cursor);
+      if (turn !== this.turn) return null;
+      this.next = page.next;
+      this.readAt = Date.now();
+      this.problem.value = null;
+      this.phase.value = "ready";
+      return page;
+    } catch (problem) {
+      if (turn !== this.turn) return null;
+      this.problem.value = asProblem(problem);
+      this.phase.value = otherwise;
+      return null;
+    }
+  }
+}
+
+/** @param {unknown} error */
+export function asProblem(error) {
+  if (error instanceof Problem) return error;
+  console.error(error);
+  return new Problem({ code: "internal", status: 0 });
+}
+
+/** @type {Map<string, List>} */
+const kept = new Map();
+
+/** @param {string} key @param {(cursor: string | null) => Promise<Read>} read */
+function list(key, read) {
+  let found = kept.get(key);
+  if (!found) kept.set(key, (found = new List(read)));
+  return found;
+}
+
+/** Forgets every list: somebody else is here now. */
+export const forgetLists = () => kept.clear();
+
+/** @param {Page<unknown>} page @param {string[]} ids @returns {Read} */
+const read = (page, ids) => ({ ids, next: page.nextCursor ?? null, prev: page.prevCursor ?? null });
+
+/** What everybody writes. */
+export const everybody = () =>
+  list("everybody", async (cursor) => {
+    const page = await posts.list({ cursor });
+    return read(page, await keepPosts(page.items));
+  });
+
+/** @param {string} authorId */
+export const postsOf = (authorId) =>
+  list(`posts ${authorId}`, async (cursor) => {
+    const page = await posts.list({ authorId, cursor });
+    return read(page, await keepPosts(page.items));
+  });
+
+/** @param {string} userId @param {"followers" | "following"} side */
+export const around = (userId, side) =>
+  list(`${side} ${userId}`, async (cursor) => {
+    const page = await users.around(userId, side, cursor);
+    return read(page, keepPeople(page.items.map((item) => item.user)));
+  });
+
+/** @param {string} postId */
+export const likersOf = (postId) =>
+  list(`likers ${postId}`, async (cursor) => {
+    const page = await posts.likers(postId, cursor);
+    const known = entry(postId).peek();
+    if (known) keepPost(known.post, page.likeCount, page.liked);
+    return read(page, keepPeople(page.items.map((item) => item.user)));
+  });
+
+/** @param {string} q */
+export const found = (q) =>
+  list(`found ${q}`, async (cursor) => {
+    const page = await users.search(q, cursor);
+    return read(page, keepPeople(page.items));
+  });
+
+/** @param {Profile[]} profiles */
+function keepPeople(profiles) {
+  profiles.forEach(keepPerson);
+  const ids = profiles.map((profile) => profile.userId);
+  void learnFollows(ids);
+  return ids;
+}
+
+/**
+ * Keeps posts, with their authors and likes. Where those do not answer, the posts are shown without.
+ * @param {Post[]} items
+ */
+export async function keepPosts(items) {
+  const ids = items.map((post) => post.postId);
+  const authors = [...new Set(items.map((post) => post.authorId))];
+  const strangers = authors.filter((id) => !person(id).peek());
+  const [people, likes] = await Promise.allSettled([
+    strangers.length ? users.byIds(strangers) : { items: [] },
+    ids.length ? posts.likes(ids) : { items: [] },
+  ]);
+  if (people.status === "fulfilled") people.value.items.forEach(keepPerson);
+  const stand = likes.status === "fulfilled" ? likes.value.items : [];
+  const byId = new Map(stand.map((item) => [item.postId, item]));
+  for (const post of items) {
+    const item = byId.get(post.postId);
+    keepPost(post, item?.likeCount ?? null, item?.liked ?? null);
+  }
+  return ids;
+}
+
+/**
+ * Learns whom of them one follows, a few at a time. A button whose state is not known is not shown.
+ * @param {string[]} ids
+ */
+export async function learnFollows(ids) {
+  const unknown = ids.filter((id) => id !== myId.peek() && !follow(id).peek());
+  const learn = async () => {
+    for (let id = unknown.shift(); id; id = unknown.shift()) {
+      const slot = follow(id);
+      const state = await users.follow(id).catch(() => null);
+      if (state && !slot.peek()?.busy) slot.value = { ...state, busy: false };
+    }
+  };
+  await Promise.all(Array.from({ length: 4 }, learn));
+}

@@ -1,0 +1,58 @@
+// A person: the name with the handle, the button that follows, and a row of a list of people.
+import { toggleFollow } from "../actions.js";
+import { t } from "../i18n/index.js";
+import { follow, myId, person } from "../state.js";
+import { html } from "./html.js";
+import { Portrait } from "./portrait.js";
+import { Words } from "./words.js";
+
+/** @import {Profile} from "../types.d.ts" */
+
+/** @param {Profile} profile */
+export const nameOf = (profile) => profile.displayName || profile.handle;
+
+/** @param {{profile: Profile}} props */
+export const Name = ({ profile }) => html`
+  <a class="name" href=${`/@${profile.handle}`}>
+    <bdi class="name-shown">${nameOf(profile)}</bdi>
+    <span class="handle">@${profile.handle}</span>
+  </a>
+`;
+
+/** @param {{id: string}} props */
+export function FollowButton({ id }) {
+  const state = follow(id).value;
+  const profile = person(id).value;
+  if (!state || !profile || id === myId.value) return null;
+  const name = nameOf(profile);
+  const label = state.following ? t("follow.removeName", { name }) : t("follow.addName", { name });
+  return html`
+    <button
+      type="button"
+      class=${state.following ? "button quiet" : "button"}
+      aria-pressed=${state.following}
+      aria-label=${label}
+      onClick=${() => toggleFollow(id)}
+    >
+      ${state.following ? t("follow.remove") : t("follow.add")}
+    </button>
+  `;
+}
+
+/** @param {{id: string, brief?: boolean}} props */
+export function PersonRow({ id, brief }) {
+  const profile = person(id).value;
+  if (!profile) return null;
+  return html`
+    <li class="person">
+      <a class="portrait-link" href=${`/@${profile.handle}`} tabindex="-1" aria-hidden="true">
+        <${Portrait} id=${id} name=${nameOf(profile)} />
+      </a>
+      <div class="person-words">
+        <${Name} profile=${profile} />
+        ${!brief && profile.bio ? html`<${Words} text=${profile.bio} class="bio" />` : null}
+      </div>
+      <${FollowButton} id=${id} />
+    </li>
+  `;
+}

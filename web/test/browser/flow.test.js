@@ -1,0 +1,200 @@
+// Two people in two browsers: from signing up to a deleted account.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { PASSWORD, SOON_MS, Server, launch, visit } from "./world.js";
+
+const server = new Server();
+let browser;
+before(async () => {
+  await server.start();
+  browser = await launch();
+});
+after(async () => {
+  await browser?.close();
+  await server.end();
+});
+
+const post = (page, text) => page.locator("article.post", { hasText: text });
+
+async function signUp(page, name, handle) {
+  await page.getByLabel("Name (optional)").fill(name);
+  await page.getByLabel("Handle").fill(handle);
+  await page.getByLabel("E-mail").fill(`${handle}@example.org`);
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await page.getByRole("button", { name: "Create account" }).click();
+  await page.getByRole("heading", { name: "Home" }).waitFor();
+}
+
+test("two people find, follow, read, like and leave each other", async () => {
+  const [anna, ben] = [await visit(browser, server), await visit(browser, server)];
+  await anna.go("/");
+  await signUp(anna.page, "Anna", "anna_1");
+  await ben.go("/settings");
+  await ben.page.getByRole("heading", { name: "Sign in" }).waitFor();
+  await ben.page.getByRole("link", { name: "Create an account" }).click();
+  await ben.page.getByLabel("Name (optional)").waitFor();
+  await ben.go("/");
+  await signUp(ben.page, "Ben", "ben_1");
+
+  // Anna writes; a double click posts once.
+  const box = anna.page.locator("#compose-page");
+  await box.fill("The first words, to @ben_1 and https://example.org/x.");
+  await anna.page.locator("main > .compose").getByRole("button", { name: "Post" }).dblclick();
+  await post(anna.page, "The first words").waitFor();
+  await anna.page.waitForFunction(() => !document.querySelector(".outgoing"));
+  assert.equal(await post(anna.page, "The first words").count(), 1);
+  assert.equal(await box.inputValue(), "");
+
+  // Ben finds her and follows.
+  await ben.page.keyboard.press("/");
+  await ben.page.getByLabel("Handle or name").fill("ann");
+  await ben.page.getByRole("button", { name: "Follow Anna" }).click();
+  await ben.page.getByRole("button", { name: "Unfollow Anna" }).waitFor();
+  await ben.page.locator("main").getByRole("link", { name: "Anna" }).first().click();
+  await ben.page.getByRole("heading", { name: "Anna" }).waitFor();
+  await ben.page.getByText("1 follower").waitFor();
+  await ben.page.getByRole("link", { name: "Home" }).click();
+  const arrived = ben.page.getByRole("button", { name: /new post/ });
+  await arrived.or(post(ben.page, "The first words")).first().waitFor();
+  if (await arrived.isVisible()) await arrived.click();
+  await post(ben.page, "The first words").waitFor();
+
+  // What arrives waits, and moves nothing.
+  const top = () => post(ben.page, "The first words").boundingBox();
+  const [where] = [await top()];
+  await anna.page.keyboard.press("Escape");
+  await anna.page.getByRole("heading", { name: "Home" }).focus();
+  await anna.page.keyboard.press("n");
+  await anna.page.keyboard.type("Second words");
+  await anna.page.keyboard.press("Control+Enter");
+  const began = Date.now();
+  await arrived.waitFor();
+  assert.ok(Date.now() - began < SOON_MS);
+  assert.deepEqual(await top(), where);
+  await arrived.click();
+  await post(ben.page, "Second words").waitFor();
+  assert.equal(await ben.page.evaluate(() => document.activeElement?.matches("[data-post]")), true);
+
+  // A like is shown at once, and to the author after a reload.
+  const like = post(ben.page, "Second words").getByRole("button", { name: "Like" });
+  await ben.page.keyboard.press("l");
+  await ben.page.waitForFunction(() => document.querySelector(".liked"));
+  assert.equal((await like.textContent())?.replace(/\D/g, ""), "1");
+  await post(anna.page, "Second words").locator(".when").click();
+  await anna.page.getByRole("heading", { name: "1 like" }).waitFor();
+  await anna.page.locator(".likers").getByText("@ben_1").waitFor();
+
+  // Deleting asks in place; the post leaves the other browser at once.
+  await anna.page.getByRole("button", { name: "Delete" }).click();
+  await anna.page.getByRole("button", { name: "Keep" }).click();
+  await anna.page.getByRole("button", { name: "Delete" }).click();
+  await anna.page.locator(".asking").getByRole("button", { name: "Delete" }).click();
+  await anna.page.getByText("This post is gone.").waitFor();
+  await post(ben.page, "Second words").waitFor({ state: "detached" });
+
+  // Unfollowing does not ask, and takes the posts away.
+  await ben.go("/@anna_1");
+  await ben.page.getByRole("button", { name: "Unfollow Anna" }).click();
+  await ben.page.getByRole("button", { name: "Follow Anna" }).waitFor();
+  await ben.page.getByRole("link", { name: "Home" }).click();
+  await ben.page.getByText("Nobody's posts yet").waitFor();
+
+  // Anna deletes her account.
+  await anna.go("/settings");
+  await anna.page.getByRole("button", { name: "Delete my account" }).click();
+  const asking = anna.page.locator("section", { hasText: "Enter your password" });
+  await asking.getByLabel("Password", { exact: true }).fill("wrong-password-1");
+  await anna.page.getByRole("button", { name: "Delete for good" }).click();
+  await asking.getByText("The e-mail address or the password is wrong.").waitFor();
+  await asking.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await anna.page.getByRole("button", { name: "Delete for good" }).click();
+  await anna.page.getByText("Your account is deleted.").waitFor();
+  await ben.go("/@anna_1");
+  await ben.page.getByText("There is nobody with this handle.").waitFor();
+  assert.deepEqual([anna.complaints, ben.complaints], [[], []]);
+  await anna.context.close();
+  await ben.context.close();
+});
+
+test("settings change the profile, the password and the sessions", async () => {
+  const person = await server.person("cleo_1", "Cleo");
+  await person.post("To be exported");
+  const { page, context, complaints, go } = await visit(browser, server, person);
+  const other = await context.newPage();
+  await go("/settings");
+  await other.goto(`${server.url}/`);
+  await page.getByLabel("Name (optional)").fill("Cléo 🌱");
+  await page.getByLabel("About you").fill("Grows things. https://example.org");
+  await page.getByLabel("Handle").fill("x");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByText("A handle has 3 to 30").waitFor();
+  await page.getByLabel("Handle").fill("cleo_2");
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByText("Saved.").waitFor();
+  await other.locator(".rail .self", { hasText: "@cleo_2" }).waitFor();
+
+  const download = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Export" }).click();
+  const stream = await (await download).createReadStream();
+  let json = "";
+  for await (const chunk of stream) json += chunk;
+  const data = JSON.parse(json);
+  assert.equal(data.profile.handle, "cleo_2");
+  assert.deepEqual(data.posts.map((one) => one.text), ["To be exported"]);
+
+  await page.getByLabel("Current password").fill(PASSWORD);
+  await page.getByLabel("New password").fill("short");
+  await page.getByRole("button", { name: "Change password" }).click();
+  await page.getByText("The password does not meet every rule below.").waitFor();
+  await page.getByLabel("New password").fill("another-horse-2");
+  await page.getByRole("button", { name: "Change password" }).click();
+  await page.getByText("Password changed.").waitFor();
+
+  await page.getByRole("radio", { name: "日本語" }).check();
+  await page.getByRole("heading", { name: "設定" }).waitFor();
+  await page.getByRole("button", { name: "すべての端末からログアウト" }).click();
+  await page.getByRole("heading", { name: "ログイン" }).waitFor();
+  // The other tab goes along.
+  await other.getByRole("heading", { name: /短いことば|A quiet place/ }).waitFor();
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("a token that has expired is renewed once for all tabs", async () => {
+  const person = await server.person("dora_1");
+  await person.post("still here");
+  const { context, page, complaints, go } = await visit(browser, server, { ...person, expiresIn: 1 });
+  let refreshes = 0;
+  await context.route("**/auth/refresh", (route) => {
+    refreshes += 1;
+    return route.continue();
+  });
+  const others = await Promise.all([context.newPage(), context.newPage()]);
+  await Promise.all([go("/"), ...others.map((tab) => tab.goto(`${server.url}/`))]);
+  for (const tab of [page, ...others]) await post(tab, "still here").waitFor();
+  assert.equal(refreshes, 1);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("back shows the same place", async () => {
+  const person = await server.person("emil_1");
+  for (let at = 0; at < 45; at += 1) await person.post(`post number ${at}`);
+  const { context, page, complaints, go } = await visit(browser, server, person);
+  await go("/explore");
+  await post(page, "post number 44").waitFor();
+  while (!(await post(page, /number 8(?!\d)/).count())) {
+    await page.mouse.wheel(0, 2000);
+    await page.waitForTimeout(50);
+  }
+  await post(page, /number 10(?!\d)/).scrollIntoViewIfNeeded();
+  const before = await page.evaluate(() => scrollY);
+  await post(page, /number 10(?!\d)/).locator(".when").click();
+  await page.getByRole("heading", { name: "Post", exact: true }).waitFor();
+  assert.equal(await page.evaluate(() => scrollY), 0);
+  await page.goBack();
+  await page.getByRole("heading", { name: "Explore" }).waitFor();
+  assert.equal(await page.evaluate(() => scrollY), before);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});

@@ -1,0 +1,84 @@
+// What the client takes from npm: checks that `vendor/` holds exactly what the packages hold, or
+// writes it anew with `--write`. Run it where the packages of `package.json` are installed:
+//
+//   node web/tools/vendor.js FOLDER [--write]      FOLDER has node_modules
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** Module in `vendor/` <- module in its package. */
+const MODULES = {
+  "preact.js": "preact/dist/preact.module.js",
+  "preact-hooks.js": "preact/hooks/dist/hooks.module.js",
+  "signals-core.js": "@preact/signals-core/dist/signals-core.module.js",
+  "signals.js": "@preact/signals/dist/signals.module.js",
+  "htm.js": "htm/dist/htm.module.js",
+};
+
+const LICENCES = {
+  "preact.LICENSE": "preact/LICENSE",
+  "signals.LICENSE": "@preact/signals/LICENSE",
+  "htm.LICENSE": "htm/LICENSE",
+  "lucide.LICENSE": "lucide-static/LICENSE",
+};
+
+const ICONS = [
+  "arrow-left", "arrow-up", "check", "circle-alert", "compass", "eye", "eye-off", "heart", "house",
+  "keyboard", "link", "log-out", "pen-line", "search", "settings", "trash-2", "user", "x",
+];
+
+/** Lucide's drawings as data: the client makes elements of them, not HTML. */
+function icons(packages) {
+  const one = (name) => {
+    const svg = readFileSync(join(packages, "lucide-static/icons", `${name}.svg`), "utf8");
+    const body = svg.slice(svg.indexOf(">", svg.indexOf("<svg")) + 1, svg.indexOf("</svg>"));
+    const parts = [...body.matchAll(/<(\w+)\s([^>]*?)\/>/g)].map(([, tag, text]) => {
+      const pairs = [...text.matchAll(/([\w-]+)="([^"]*)"/g)].map(([, key, value]) => [key, value]);
+      return [tag, Object.fromEntries(pairs)];
+    });
+    if (parts.length === 0) throw new Error(`the icon ${name} is empty`);
+    return `  ${JSON.stringify(name)}: ${JSON.stringify(parts)},\n`;
+  };
+  const version = JSON.parse(
+    readFileSync(join(packages, "lucide-static/package.json"), "utf8"),
+  ).version;
+  return (
+    `// Icons of Lucide ${version} (lucide.LICENSE), those that the client uses.\n` +
+    `/** @type {Record<string, [string, Record<string, string>][]>} */\n` +
+    `export const icons = {\n${ICONS.map(one).join("")}};\n`
+  );
+}
+
+function wanted(packages) {
+  const files = {};
+  for (const [name, source] of Object.entries({ ...MODULES, ...LICENCES })) {
+    const text = readFileSync(join(packages, source), "utf8");
+    // Source maps are not shipped.
+    files[name] = text.replace(/\n?\/\/# sourceMappingURL=.*\s*$/, "\n");
+  }
+  files["icons.js"] = icons(packages);
+  const hash = (text) => createHash("sha256").update(text).digest("hex");
+  const sums = Object.entries(files).map(([name, text]) => `${hash(text)}  ${name}\n`);
+  files.SHA256SUMS = sums.sort().join("");
+  return files;
+}
+
+const [folder, mode] = process.argv.slice(2);
+if (!folder) throw new Error("name the folder that has node_modules");
+const vendor = new URL("../vendor/", import.meta.url).pathname;
+const files = wanted(join(folder, "node_modules"));
+if (mode === "--write") {
+  mkdirSync(vendor, { recursive: true });
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(vendor, name), text);
+}
+const names = new Set([...readdirSync(vendor), ...Object.keys(files)]);
+const read = (name) => {
+  try {
+    return readFileSync(join(vendor, name), "utf8");
+  } catch {
+    return undefined;
+  }
+};
+const wrong = [...names].filter((name) => read(name) !== files[name]);
+for (const name of wrong) console.error(`web/vendor/${name} is not what its package holds`);
+process.exitCode = wrong.length > 0 ? 1 : 0;

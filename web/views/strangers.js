@@ -1,0 +1,112 @@
+// For whoever is not signed in: create an account, or sign in.
+import { account } from "../api.js";
+import { choose, t } from "../i18n/index.js";
+import { language, place } from "../state.js";
+import { afterSignIn, go } from "../router.js";
+import { weaknesses } from "../text.js";
+import { Field, PasswordField } from "../parts/field.js";
+import { FormProblem, useForm } from "../parts/form.js";
+import { html } from "../parts/html.js";
+import { Mark } from "../parts/icon.js";
+import { useEffect } from "preact/hooks";
+
+const isEmail = (/** @type {string} */ text) => /^[^\s@]+@[^\s@]+$/.test(text.trim());
+export const isHandle = (/** @type {string} */ text) => /^[A-Za-z0-9_]{3,30}$/.test(text);
+
+/** @param {{title: string, welcome?: boolean, note?: string, children?: any}} props */
+function Door({ title, welcome, note, children }) {
+  useEffect(() => {
+    document.title = `${title} · Mini-SNS`;
+  }, [title]);
+  return html`
+    <div class="door">
+      <div class="door-words">
+        <p class="brand"><${Mark} /><span>Mini-SNS</span></p>
+        ${welcome && html`<h1 tabindex="-1">${t("welcome.title")}</h1><p>${t("welcome.text")}</p>`}
+        ${!welcome && html`<h1 tabindex="-1">${title}</h1>`}
+        ${note && html`<p>${note}</p>`}
+      </div>
+      ${children}
+      <${Language} />
+    </div>
+  `;
+}
+
+export function Language() {
+  const button = (/** @type {"ja" | "en"} */ name, /** @type {string} */ label) => html`
+    <button type="button" class="action" lang=${name} aria-pressed=${language.value === name}
+      onClick=${() => choose(name)}>${label}</button>
+  `;
+  return html`<div class="languages" role="group" aria-label=${t("settings.language")}>
+    ${button("ja", "日本語")}${button("en", "English")}
+  </div>`;
+}
+
+/** The other door, which leads to the same place. @param {string} path */
+const other = (path) => `${path}${place.value.search}`;
+
+export function SignUp() {
+  const { field, values, submit, busy, problem } = useForm(
+    { displayName: "", handle: "", email: "", password: "" },
+    {
+      check: ({ handle, email, password, displayName }) => ({
+        ...(isHandle(handle) ? {} : { handle: t("error.handle") }),
+        ...(isEmail(email) ? {} : { email: t("error.email") }),
+        ...(weaknesses(password).length ? { password: t("error.weak") } : {}),
+        ...([...displayName].length > 500 ? { displayName: t("error.long", { max: 50 }) } : {}),
+      }),
+      send: async ({ displayName, ...rest }) => {
+        await account.register(displayName.trim() ? { ...rest, displayName } : rest);
+        go(afterSignIn(), true);
+      },
+    },
+  );
+  return html`
+    <${Door} title=${t("signUp.title")} welcome>
+      <form class="form" onSubmit=${submit} novalidate>
+        <h2>${t("signUp.title")}</h2>
+        <${Field} ...${field("displayName")} label=${t("field.displayName")} optional
+          autocomplete="name" />
+        <${Field} ...${field("handle")} label=${t("field.handle")} hint=${t("field.handleHint")}
+          dir="ltr" autocomplete="username" autocapitalize="off" spellcheck=${false} maxlength="30" />
+        <${Field} ...${field("email")} label=${t("field.email")} type="email" dir="ltr"
+          autocomplete="email" />
+        <${PasswordField} ...${field("password")} label=${t("field.password")} rules
+          autocomplete="new-password" value=${values.password} />
+        <${FormProblem} problem=${problem} />
+        <button type="submit" class="button strong" aria-disabled=${busy}>${t("signUp.button")}</button>
+      </form>
+      <p class="door-other">${t("signUp.already")} <a href=${other("/sign-in")}>${t("signIn.title")}</a></p>
+    <//>
+  `;
+}
+
+export function SignIn() {
+  const wanted = new URLSearchParams(place.value.search).has("to");
+  const { field, submit, busy, problem } = useForm(
+    { email: "", password: "" },
+    {
+      check: ({ email, password }) => ({
+        ...(isEmail(email) ? {} : { email: t("error.email") }),
+        ...(password ? {} : { password: t("error.empty") }),
+      }),
+      send: async (values) => {
+        await account.signIn(values);
+        go(afterSignIn(), true);
+      },
+    },
+  );
+  return html`
+    <${Door} title=${t("signIn.title")} note=${wanted ? t("signIn.ended") : undefined}>
+      <form class="form" onSubmit=${submit} novalidate>
+        <${Field} ...${field("email")} label=${t("field.email")} type="email" dir="ltr"
+          autocomplete="username" />
+        <${PasswordField} ...${field("password")} label=${t("field.password")}
+          autocomplete="current-password" />
+        <${FormProblem} problem=${problem} />
+        <button type="submit" class="button strong" aria-disabled=${busy}>${t("signIn.button")}</button>
+      </form>
+      <p class="door-other">${t("signIn.new")} <a href=${other("/sign-up")}>${t("signUp.title")}</a></p>
+    <//>
+  `;
+}
