@@ -146,7 +146,6 @@ impl Settings {
             trusted_proxies: self.trusted_proxies.0.clone(),
             cors_origins: self.origins(),
             https: self.tls_cert.is_some(),
-            public_pages: vec!["/".to_owned()],
             ..edge::Config::default()
         }
     }

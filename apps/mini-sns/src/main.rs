@@ -22,6 +22,7 @@ mod serve;
 mod settings;
 mod values;
 mod verify;
+mod web;
 mod world;
 
 use std::process::ExitCode;

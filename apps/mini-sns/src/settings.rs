@@ -80,6 +80,8 @@ settings! {
         chaos_seed: u64,
         /// Bearer token that the admin listener asks for; needed when it is not on loopback
         admin_token: String,
+        /// Folder to read the web client from, in place of the one built in; for working on it
+        web_dir: PathBuf,
 
         /// Region of AWS; the environment's where left out
         aws_region: String,

@@ -10,8 +10,6 @@ use std::sync::Arc;
 use ::embedded::sockets::Hub;
 use async_trait::async_trait;
 use axum::Router;
-use axum::response::Redirect;
-use axum::routing::get;
 use edge::internal::{Guard, Internal};
 use futures_util::future::{try_join, try_join_all};
 use kernel::bus::{Bus, QueueSpec, Subscription};
@@ -35,6 +33,7 @@ use crate::openapi;
 use crate::peers::{Neighbours, Services};
 use crate::settings::Settings;
 use crate::values::{Backend, ServiceName};
+use crate::web;
 
 /// The seams of one process, filled by its backend.
 pub(crate) struct Seams {
@@ -175,7 +174,8 @@ impl World {
             limiter: Arc::clone(&self.seams.limiter),
             ids: self.seams.ids(),
         };
-        let router = edge.wrap(self.routes(), &openapi::document());
+        let routes = web::beside(self.routes(), settings.web_dir.clone());
+        let router = web::before(edge.wrap(routes, &openapi::document()));
         let Some(elsewhere) = &self.seams.elsewhere else { return router };
         let internal = Internal {
             config: settings.edge(),
@@ -209,8 +209,7 @@ impl World {
         ];
         let health = Arc::clone(self).health().routes();
         let routes = all.into_iter().flatten().fold(health, OpenApiRouter::merge);
-        // Until there is a client to show, the printed address leads to the API's own pages.
-        Router::from(routes).route("/", get(async || Redirect::temporary("/docs")))
+        Router::from(routes)
     }
 
     fn health(self: Arc<Self>) -> edge::Health {
