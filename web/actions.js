@@ -2,8 +2,8 @@
 import { account, posts, users } from "./api.js";
 import { catchUp, dropAuthor, remove } from "./home.js";
 import { t } from "./i18n/index.js";
-import { asProblem } from "./lists.js";
 import { entry, follow, notice } from "./state.js";
+import { asProblem } from "./wire.js";
 
 /** Time that a follow's posts need to come into the timeline. */
 const BACKFILL_MS = 600;

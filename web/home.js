@@ -32,13 +32,15 @@ function keepItem({ post, author, likeCount, liked }, asked) {
   else if (!known) keepPost(post, likeCount ?? null, liked ?? null);
 }
 
-/** Reads the timeline from its start. @returns {Promise<string | null>} a cursor to resume from */
+/** @typedef {{cursor: string | null}} Start  where to resume from; an empty timeline has nowhere */
+
+/** Reads the timeline from its start. @returns {Promise<Start | null>} nothing where it failed */
 export async function readHome() {
   const page = await home.load();
   if (!page) return null;
   waiting.value = [];
   successor.value = null;
-  return page.prev;
+  return { cursor: page.prev };
 }
 
 /** An entry that the socket tells of. @param {TimelineItem} item */
@@ -110,6 +112,7 @@ export function remove(id) {
 /**
  * The gap is too wide to be told, or whom one follows has changed: what is new waits, and replaces
  * what is shown once it is asked for, so that nothing moves under the reader.
+ * @returns {Promise<Start | null>} nothing where it failed
  */
 export async function catchUp() {
   if (home.ids.peek().length === 0 || home.phase.peek() === "failed") return readHome();
@@ -123,7 +126,7 @@ export async function catchUp() {
     wait(fresh);
   }
   await dropDeleted();
-  return page.prevCursor ?? null;
+  return { cursor: page.prevCursor ?? null };
 }
 
 /** Takes off the screen what was deleted while nobody told. */

@@ -1,10 +1,12 @@
 // Lists that are read page by page, kept while one goes elsewhere, so that back shows the same.
 import { signal } from "@preact/signals";
-import { Problem, posts, users } from "./api.js";
+import { posts, users } from "./api.js";
 import { entry, follow, keepPerson, keepPost, myId, person } from "./state.js";
+import { asProblem } from "./wire.js";
 
 /** @import {Signal} from "@preact/signals" */
 /** @import {Post, Profile, Page} from "./types.d.ts" */
+/** @import {Problem} from "./wire.js" */
 
 /** @typedef {{ids: string[], next: string | null, prev: string | null}} Read */
 /** @typedef {"new" | "loading" | "ready" | "more" | "failed" | "stuck"} Phase */
@@ -73,13 +75,6 @@ export class List {
   }
 }
 
-/** @param {unknown} error */
-export function asProblem(error) {
-  if (error instanceof Problem) return error;
-  console.error(error);
-  return new Problem({ code: "internal", status: 0 });
-}
-
 /** @type {Map<string, List>} */
 const kept = new Map();
 
@@ -88,6 +83,15 @@ function list(key, read) {
   let found = kept.get(key);
   if (!found) kept.set(key, (found = new List(read)));
   return found;
+}
+
+/** Shows a new post of one's own where it belongs. @param {string} postId @param {string} authorId */
+export function showInLists(postId, authorId) {
+  for (const key of ["everybody", `posts ${authorId}`]) {
+    const shown = kept.get(key);
+    if (!shown || shown.phase.peek() !== "ready" || shown.ids.peek().includes(postId)) continue;
+    shown.ids.value = [postId, ...shown.ids.peek()];
+  }
 }
 
 /** Forgets every list: somebody else is here now. */

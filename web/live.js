@@ -31,7 +31,10 @@ export function start() {
   online.value = navigator.onLine;
   addEventListener("online", () => {
     online.value = true;
-    soon();
+    // A socket may have outlived it; what could not be sent is sent now in any case.
+    if (!open) return soon();
+    ping();
+    retryOutbox();
   });
   addEventListener("offline", () => (online.value = false));
   document.addEventListener("visibilitychange", () => {
@@ -63,7 +66,7 @@ async function begin() {
   const who = myId.peek();
   const read = await readHome();
   if (who !== myId.peek()) return;
-  if (read) step({ type: "read", cursor: read });
+  if (read) step({ type: "read", ...read });
   await connect();
 }
 
@@ -153,8 +156,10 @@ function settled() {
 
 /** Reads a page where there is none to resume from: the hello's cursor is from before it. */
 async function fill() {
+  const mine = open;
   const read = await catchUp();
-  if (read || home.phase.peek() === "ready") step({ type: "read", cursor: read });
+  // After a connection that ended meanwhile, the page may lack what the next one began with.
+  if (read && mine === open) step({ type: "read", ...read });
 }
 
 /** @param {number} seconds */
@@ -182,8 +187,9 @@ function closed(code) {
   old?.close();
   step({ type: "closed" });
   if (!session.peek()) return;
-  if (code === EXPIRED) {
+  if (code === EXPIRED && attempt === 0) {
     // The token's time was up: another one, and on it goes.
+    attempt = 1;
     void accessToken(session.peek()?.accessToken).then(connect, later);
     return;
   }

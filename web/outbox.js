@@ -1,13 +1,14 @@
 // Posts of one's own on their way to the server: shown at once, sent once, kept over a reload.
 import { posts } from "./api.js";
 import { settleEarly, showFirst } from "./home.js";
-import { asProblem } from "./lists.js";
-import { keepPost, me, myId, outbox } from "./state.js";
-import { length } from "./text.js";
+import { t } from "./i18n/index.js";
+import { showInLists } from "./lists.js";
+import { match } from "./routes.js";
+import { keepPost, me, myId, notice, outbox, place } from "./state.js";
+import { TEXT_MAX, length } from "./text.js";
 
 /** @import {Outgoing} from "./types.d.ts" */
-
-export const TEXT_MAX = 500;
+import { asProblem } from "./wire.js";
 
 const key = () => `mini-sns.outbox.${myId.peek()}`;
 
@@ -77,9 +78,17 @@ async function send(id) {
     keepPost(written, 0, false);
     discard(id);
     showFirst(written.postId);
+    showInLists(written.postId, written.authorId);
+    tell({ text: t("outbox.posted") });
   } catch (error) {
     if (who !== myId.peek()) return;
     change(id, { state: "failed", code: asProblem(error).code });
+    tell({ text: t("outbox.waits"), failed: true });
   }
   settleEarly();
+}
+
+/** On home the post itself tells. @param {{text: string, failed?: boolean}} word */
+function tell(word) {
+  if (match(place.peek().path).name !== "home") notice.value = word;
 }

@@ -1,6 +1,6 @@
 // The address bar: links inside the client, back and forward, and the scroll place of each visit.
 import { after } from "./routes.js";
-import { place, session } from "./state.js";
+import { place } from "./state.js";
 
 /** Where each visit was scrolled to, by its key. @type {Record<string, number>} */
 let scrolls = {};
@@ -19,9 +19,6 @@ function show() {
 function remember() {
   scrolls[place.peek().key] = scrollY;
 }
-
-/** Where this visit was left, if it was. */
-export const scrollOf = (/** @type {string} */ key) => scrolls[key] ?? 0;
 
 /** @param {string} url @param {boolean} [replace] */
 export function go(url, replace = false) {
@@ -77,5 +74,15 @@ export function start() {
   });
 }
 
-/** Pages for strangers lead those who are signed in to where they wanted to go. */
-export const isSignedIn = () => session.value !== null;
+/** The page of this visit is on the screen: back goes on where one was, a new one from its top. */
+export function settle() {
+  if (arrival === "start") return;
+  const top = arrival === "back" ? (scrolls[place.peek().key] ?? 0) : 0;
+  scrollTo({ top, behavior: "instant" });
+  // A new page is read from its heading.
+  if (arrival === "new") {
+    /** @type {HTMLElement | null} */ (document.querySelector("main h1"))?.focus({
+      preventScroll: true,
+    });
+  }
+}

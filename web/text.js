@@ -7,6 +7,11 @@
  *   | {kind: "tag", text: string}} Segment
  */
 
+/** Limits of the server, in characters as people count them. */
+export const TEXT_MAX = 500;
+export const NAME_MAX = 50;
+export const BIO_MAX = 300;
+
 const LINK = /https?:\/\/[^\s<>"'`{}|\\^\u0000-\u001f\u3000-\u303f\uff00-\uffef\p{Bidi_Control}]+/iu;
 const HANDLE = /(?<![\p{L}\p{N}_@/.])@([A-Za-z0-9_]{3,30})(?![A-Za-z0-9_@])/u;
 const TAG = /(?<![\p{L}\p{N}_&/#])[#＃](?=[\p{L}\p{N}_]*\p{L})[\p{L}\p{M}\p{N}_]{1,100}/u;

@@ -17,6 +17,13 @@ export class Problem extends Error {
   }
 }
 
+/** @param {unknown} error */
+export function asProblem(error) {
+  if (error instanceof Problem) return error;
+  console.error(error);
+  return new Problem({ code: "internal", status: 0 });
+}
+
 /**
  * @param {string} method
  * @param {string} path

@@ -61,6 +61,8 @@ export const en = {
   "compose.hint": "Ctrl+Enter posts",
   "outbox.sending": "Posting…",
   "outbox.failed": "Not posted.",
+  "outbox.posted": "Posted.",
+  "outbox.waits": "Not posted. It waits on Home to be tried again.",
   "outbox.retry": "Try again",
   "outbox.discard": "Discard",
 
@@ -118,7 +120,7 @@ export const en = {
   "follow.add": "Follow",
   "follow.remove": "Following",
   "follow.addName": /** @param {{name: string}} a */ ({ name }) => `Follow ${name}`,
-  "follow.removeName": /** @param {{name: string}} a */ ({ name }) => `Unfollow ${name}`,
+  "follow.removeName": /** @param {{name: string}} a */ ({ name }) => `Following: unfollow ${name}`,
   "follow.refused": "That was not saved.",
 
   "settings.title": "Settings",

@@ -1,13 +1,17 @@
-// The words in the reader's language.
+// The words in the reader's language, of which only the one that is read is fetched.
+import { signal } from "@preact/signals";
 import { language } from "../state.js";
-import { en } from "./en.js";
-import { ja } from "./ja.js";
 
-/** @typedef {typeof en} Words */
+/** @typedef {typeof import("./en.js").en} Words */
 /** @typedef {keyof Words} Key */
 
-const words = { en, ja };
 const KEY = "mini-sns.language";
+/** @type {{ja: () => Promise<Words>, en: () => Promise<Words>}} */
+const fetched = {
+  ja: async () => (await import("./ja.js")).ja,
+  en: async () => (await import("./en.js")).en,
+};
+const words = signal(/** @type {Partial<Words>} */ ({}));
 
 /**
  * @param {Key | `problem.${string}`} key
@@ -15,24 +19,20 @@ const KEY = "mini-sns.language";
  * @returns {string}
  */
 export function t(key, args) {
-  const all = /** @type {Record<string, string | ((args: any) => string)>} */ (
-    words[language.value]
-  );
+  const all = /** @type {Record<string, string | ((args: any) => string)>} */ (words.value);
   // A newer server may have codes that this client does not know.
   const word = all[key] ?? all[key.startsWith("problem.") ? "problem.internal" : key] ?? key;
   return typeof word === "function" ? word(args) : word;
 }
 
 /** Takes the language that was chosen before, or else one that the browser asks for. */
-export function start() {
-  const chosen = localStorage.getItem(KEY);
-  const asked = navigator.languages.map((name) => name.slice(0, 2));
-  choose(chosen ?? asked.find((name) => name === "ja" || name === "en") ?? "en", false);
-}
+export const start = () => choose(document.documentElement.lang, false);
 
 /** @param {string} name @param {boolean} [keep] */
-export function choose(name, keep = true) {
-  language.value = name === "ja" ? "ja" : "en";
-  document.documentElement.lang = language.value;
-  if (keep) localStorage.setItem(KEY, language.value);
+export async function choose(name, keep = true) {
+  const next = name === "ja" ? "ja" : "en";
+  words.value = await fetched[next]();
+  language.value = next;
+  document.documentElement.lang = next;
+  if (keep) localStorage.setItem(KEY, next);
 }

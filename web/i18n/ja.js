@@ -57,6 +57,8 @@ export const ja = {
   "compose.hint": "Ctrl+Enter で投稿",
   "outbox.sending": "投稿しています…",
   "outbox.failed": "投稿できませんでした。",
+  "outbox.posted": "投稿しました。",
+  "outbox.waits": "投稿できませんでした。ホームからもう一度送れます。",
   "outbox.retry": "もう一度送る",
   "outbox.discard": "破棄",
 
@@ -108,10 +110,10 @@ export const ja = {
   "profile.noFollowers": "まだフォロワーがいません。",
   "profile.noFollowing": "まだ誰もフォローしていません。",
   "profile.unknown": "このユーザー名の人は見つかりませんでした。",
-  "follow.add": "フォローする",
+  "follow.add": "フォロー",
   "follow.remove": "フォロー中",
   "follow.addName": ({ name }) => `${name} をフォローする`,
-  "follow.removeName": ({ name }) => `${name} のフォローを解除する`,
+  "follow.removeName": ({ name }) => `${name} をフォロー中: 解除する`,
   "follow.refused": "フォローの変更を保存できませんでした。",
 
   "settings.title": "設定",

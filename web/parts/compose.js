@@ -2,9 +2,9 @@
 import { effect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { t } from "../i18n/index.js";
-import { TEXT_MAX, isFit, write } from "../outbox.js";
+import { isFit, write } from "../outbox.js";
 import { dialog, draft, me, myId } from "../state.js";
-import { length } from "../text.js";
+import { TEXT_MAX, length } from "../text.js";
 import { html } from "./html.js";
 import { nameOf } from "./person.js";
 import { Portrait } from "./portrait.js";
@@ -12,15 +12,17 @@ import { Portrait } from "./portrait.js";
 /** From here on the counter shows how much is left. */
 const NEAR = 60;
 
-const key = () => `mini-sns.draft.${myId.peek()}`;
-
-/** Keeps the draft over a reload. */
+/** Keeps the draft over a reload. @returns {() => void} ends that */
 export function openDraft() {
-  draft.value = localStorage.getItem(key()) ?? "";
+  const writer = myId.peek();
+  const key = `mini-sns.draft.${writer}`;
+  draft.value = localStorage.getItem(key) ?? "";
   return effect(() => {
-    if (!myId.value) return;
-    if (draft.value) localStorage.setItem(key(), draft.value);
-    else localStorage.removeItem(key());
+    const text = draft.value;
+    // What is cleared for the next person stays kept for this one.
+    if (myId.peek() !== writer) return;
+    if (text) localStorage.setItem(key, text);
+    else localStorage.removeItem(key);
   });
 }
 
@@ -46,6 +48,7 @@ export function Compose({ place, done }) {
     done?.();
   };
   const pressed = (/** @type {KeyboardEvent} */ event) => {
+    if (event.isComposing) return;
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) submit(event);
   };
   const id = `compose-${place}`;

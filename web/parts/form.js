@@ -1,9 +1,9 @@
 // A form's life: what is typed, sent once at a time, and what was wrong at which field.
 import { useState } from "preact/hooks";
 import { t } from "../i18n/index.js";
-import { asProblem } from "../lists.js";
 import { html } from "./html.js";
 import { Details } from "./states.js";
+import { asProblem } from "../wire.js";
 
 /** @import {Problem} from "../wire.js" */
 

@@ -4,29 +4,33 @@ import { t } from "../i18n/index.js";
 import { waiting } from "../home.js";
 import { everybody, learnFollows } from "../lists.js";
 import { match } from "../routes.js";
-import { entry, follow, me, myId, notice, online, place, said, socket } from "../state.js";
+import { entry, follow, me, myId, online, place, said, socket } from "../state.js";
 import { startWriting } from "./compose.js";
 import { Dialogs } from "./dialogs.js";
 import { html } from "./html.js";
 import { Icon, Mark } from "./icon.js";
+import { Notice } from "./notice.js";
 import { PersonRow, nameOf } from "./person.js";
 import { Portrait } from "./portrait.js";
-import { Details } from "./states.js";
 
 /** Time that a lost connection may come back in without a word. */
 const QUIET_MS = 2500;
-const NOTICE_MS = 6000;
+
+/** To the content, without another address for it. @param {Event} event */
+function skip(event) {
+  event.preventDefault();
+  document.getElementById("main")?.focus();
+}
 
 /** @param {{children?: any}} props */
 export function Frame({ children }) {
-  const signedIn = me.value !== null;
   return html`
-    <a class="skip" href="#main">${t("skip")}</a>
+    <a class="skip" href="#main" onClick=${skip}>${t("skip")}</a>
     <${Connection} />
-    <div class=${signedIn ? "frame" : "frame stranger"}>
-      ${signedIn ? html`<${Rail} />` : null}
+    <div class="frame">
+      <${Rail} />
       <main id="main" tabindex="-1">${children}</main>
-      ${signedIn ? html`<${Side} />` : null}
+      <${Side} />
     </div>
     <${Dialogs} />
     <${Notice} />
@@ -93,15 +97,15 @@ export function Suggestions() {
   }, [others.join()]);
   if (shown.length === 0) return null;
   return html`
-    <section class="suggestions" aria-labelledby="suggestions">
-      <h2 id="suggestions">${t("suggest.title")}</h2>
+    <section class="suggestions" aria-label=${t("suggest.title")}>
+      <h2>${t("suggest.title")}</h2>
       <ul>${shown.map((id) => html`<${PersonRow} key=${id} id=${id} brief />`)}</ul>
     </section>
   `;
 }
 
 function Side() {
-  return html`<aside class="side" aria-label=${t("suggest.title")}><${Suggestions} /></aside>`;
+  return html`<aside class="side"><${Suggestions} /></aside>`;
 }
 
 function Connection() {
@@ -115,26 +119,4 @@ function Connection() {
   }, [lost]);
   const text = !online.value ? t("state.offline") : lost && late ? t("state.waiting") : "";
   return html`<div class="connection" role="status">${text && html`<p>${text}</p>`}</div>`;
-}
-
-function Notice() {
-  const told = notice.value;
-  useEffect(() => {
-    if (!told) return undefined;
-    const timer = setTimeout(() => (notice.value = null), NOTICE_MS);
-    return () => clearTimeout(timer);
-  }, [told]);
-  return html`
-    <div class="notices" role=${told?.failed ? "alert" : "status"}>
-      ${told && html`
-        <div class="notice">
-          <span>${told.text}</span>
-          <${Details} id=${told.requestId} />
-          <button type="button" class="action" onClick=${() => (notice.value = null)}>
-            <${Icon} name="x" /><span class="unseen">${t("close")}</span>
-          </button>
-        </div>
-      `}
-    </div>
-  `;
 }

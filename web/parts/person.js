@@ -30,7 +30,6 @@ export function FollowButton({ id }) {
     <button
       type="button"
       class=${state.following ? "button quiet" : "button"}
-      aria-pressed=${state.following}
       aria-label=${label}
       onClick=${() => toggleFollow(id)}
     >
@@ -48,11 +47,9 @@ export function PersonRow({ id, brief }) {
       <a class="portrait-link" href=${`/@${profile.handle}`} tabindex="-1" aria-hidden="true">
         <${Portrait} id=${id} name=${nameOf(profile)} />
       </a>
-      <div class="person-words">
-        <${Name} profile=${profile} />
-        ${!brief && profile.bio ? html`<${Words} text=${profile.bio} class="bio" />` : null}
-      </div>
+      <${Name} profile=${profile} />
       <${FollowButton} id=${id} />
+      ${!brief && profile.bio ? html`<${Words} text=${profile.bio} class="bio" />` : null}
     </li>
   `;
 }

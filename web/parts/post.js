@@ -46,7 +46,7 @@ export function PostCard({ id, whole }) {
           ${author
             ? html`<${Name} profile=${author} />`
             : html`<span class="away">${t("post.authorAway")}</span>`}
-          <span class="dot" aria-hidden="true">·</span>${link}
+          ${link}
         </header>
         <${Words} text=${post.text} />
         <${Actions} known=${known} />
@@ -151,7 +151,6 @@ export function OutgoingCard({ post }) {
       <div class="post-body">
         <header>
           <${Name} profile=${author} />
-          <span class="dot" aria-hidden="true">·</span>
           <span class="when">
             ${failed ? t("outbox.failed") : html`<${Time} at=${post.createdAt} />`}
           </span>

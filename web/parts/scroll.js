@@ -1,6 +1,7 @@
 // A list that reads on as its end comes near.
 import { useEffect, useRef } from "preact/hooks";
 import { t } from "../i18n/index.js";
+import { gone } from "../state.js";
 import { html } from "./html.js";
 import { Empty, Failed, Skeleton } from "./states.js";
 
@@ -12,7 +13,8 @@ const AHEAD = "1200px 0px";
  * @param {{list: List, row: (id: string) => any, empty: any, before?: any, label: string}} props
  */
 export function Scroll({ list, row, empty, before, label }) {
-  const ids = list.ids.value;
+  const removed = gone.value;
+  const ids = list.ids.value.filter((id) => !removed.has(id));
   const phase = list.phase.value;
   if (ids.length === 0 && !before) {
     if (phase === "new" || phase === "loading") return html`<${Skeleton} />`;

@@ -2,9 +2,10 @@
 import { useEffect, useState } from "preact/hooks";
 import { posts } from "../api.js";
 import { t } from "../i18n/index.js";
-import { asProblem, keepPosts, likersOf } from "../lists.js";
-import { entry, gone, language, person } from "../state.js";
+import { keepPosts, likersOf } from "../lists.js";
+import { entry, gone, language } from "../state.js";
 import { short } from "../time.js";
+import { asProblem } from "../wire.js";
 import { html } from "../parts/html.js";
 import { Head } from "../parts/page.js";
 import { PersonRow } from "../parts/person.js";
@@ -44,7 +45,6 @@ export function PostPage({ id }) {
   }
   const count = known.likeCount;
   const row = (/** @type {string} */ userId) => html`<${PersonRow} id=${userId} />`;
-  void person(known.post.authorId).value;
   return html`
     ${head}
     <${PostCard} id=${id} whole />

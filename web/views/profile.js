@@ -2,10 +2,11 @@
 import { useEffect, useState } from "preact/hooks";
 import { users } from "../api.js";
 import { t } from "../i18n/index.js";
-import { around, asProblem, learnFollows, postsOf } from "../lists.js";
+import { around, learnFollows, postsOf } from "../lists.js";
 import { arrival } from "../router.js";
 import { follow, idOf, keepPerson, language, myId, person } from "../state.js";
 import { month, short } from "../time.js";
+import { asProblem } from "../wire.js";
 import { html } from "../parts/html.js";
 import { Head } from "../parts/page.js";
 import { FollowButton, PersonRow, nameOf } from "../parts/person.js";

@@ -4,19 +4,16 @@ import { signOut } from "../actions.js";
 import { account, users } from "../api.js";
 import { collect } from "../export.js";
 import { choose as chooseLanguage, t } from "../i18n/index.js";
-import { asProblem } from "../lists.js";
 import { keep } from "../session.js";
 import { keepPerson, language, me, notice, session, theme } from "../state.js";
-import { length, weaknesses } from "../text.js";
+import { BIO_MAX, NAME_MAX, length, weaknesses } from "../text.js";
 import { choose as chooseTheme } from "../theme.js";
 import { Field, PasswordField } from "../parts/field.js";
 import { FormProblem, useForm } from "../parts/form.js";
 import { html } from "../parts/html.js";
 import { Head } from "../parts/page.js";
 import { isHandle } from "./strangers.js";
-
-const NAME_MAX = 50;
-const BIO_MAX = 300;
+import { asProblem } from "../wire.js";
 
 /** @param {{id: string, title: string, text?: string, children?: any}} props */
 const Section = ({ id, title, text, children }) => html`

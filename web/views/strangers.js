@@ -1,14 +1,14 @@
 // For whoever is not signed in: create an account, or sign in.
+import { useEffect } from "preact/hooks";
 import { account } from "../api.js";
 import { choose, t } from "../i18n/index.js";
 import { language, place } from "../state.js";
 import { afterSignIn, go } from "../router.js";
-import { weaknesses } from "../text.js";
+import { NAME_MAX, length, weaknesses } from "../text.js";
 import { Field, PasswordField } from "../parts/field.js";
 import { FormProblem, useForm } from "../parts/form.js";
 import { html } from "../parts/html.js";
 import { Mark } from "../parts/icon.js";
-import { useEffect } from "preact/hooks";
 
 const isEmail = (/** @type {string} */ text) => /^[^\s@]+@[^\s@]+$/.test(text.trim());
 export const isHandle = (/** @type {string} */ text) => /^[A-Za-z0-9_]{3,30}$/.test(text);
@@ -53,7 +53,9 @@ export function SignUp() {
         ...(isHandle(handle) ? {} : { handle: t("error.handle") }),
         ...(isEmail(email) ? {} : { email: t("error.email") }),
         ...(weaknesses(password).length ? { password: t("error.weak") } : {}),
-        ...([...displayName].length > 500 ? { displayName: t("error.long", { max: 50 }) } : {}),
+        ...(length(displayName) > NAME_MAX
+          ? { displayName: t("error.long", { max: NAME_MAX }) }
+          : {}),
       }),
       send: async ({ displayName, ...rest }) => {
         await account.register(displayName.trim() ? { ...rest, displayName } : rest);

@@ -48,8 +48,8 @@ test("two people find, follow, read, like and leave each other", async () => {
   // Ben finds her and follows.
   await ben.page.keyboard.press("/");
   await ben.page.getByLabel("Handle or name").fill("ann");
-  await ben.page.getByRole("button", { name: "Follow Anna" }).click();
-  await ben.page.getByRole("button", { name: "Unfollow Anna" }).waitFor();
+  await ben.page.getByRole("button", { name: "Follow Anna", exact: true }).click();
+  await ben.page.getByRole("button", { name: "Following: unfollow Anna" }).waitFor();
   await ben.page.locator("main").getByRole("link", { name: "Anna" }).first().click();
   await ben.page.getByRole("heading", { name: "Anna" }).waitFor();
   await ben.page.getByText("1 follower").waitFor();
@@ -94,8 +94,8 @@ test("two people find, follow, read, like and leave each other", async () => {
 
   // Unfollowing does not ask, and takes the posts away.
   await ben.go("/@anna_1");
-  await ben.page.getByRole("button", { name: "Unfollow Anna" }).click();
-  await ben.page.getByRole("button", { name: "Follow Anna" }).waitFor();
+  await ben.page.getByRole("button", { name: "Following: unfollow Anna" }).click();
+  await ben.page.getByRole("button", { name: "Follow Anna", exact: true }).waitFor();
   await ben.page.getByRole("link", { name: "Home" }).click();
   await ben.page.getByText("Nobody's posts yet").waitFor();
 
