@@ -18,6 +18,9 @@ const NOT_SERVED: [&str; 2] = ["test", "tools"];
 /// Endings of what is served.
 const SERVED: [&str; 5] = ["css", "js", "png", "svg", "webmanifest"];
 
+/// The module that the page starts.
+const ENTRY: &str = "app.js";
+
 const MAP_START: &str = "<script type=\"importmap\">";
 const MAP_END: &str = "</script>";
 
@@ -25,7 +28,7 @@ const MAP_END: &str = "</script>";
 pub(crate) struct File {
     /// Its path in `web/`, as in `views/home.js`.
     pub(crate) name: String,
-    /// The first half of its SHA-256, in hexadecimal.
+    /// The beginning of its SHA-256, in hexadecimal.
     pub(crate) hash: String,
     /// What is sent.
     pub(crate) body: Vec<u8>,
@@ -36,7 +39,7 @@ impl File {
         Self { name, hash: hash(&body), body }
     }
 
-    /// Its path below [`ASSETS`], as in `views/home.0123456789abcdef0123456789abcdef.js`.
+    /// Its path below [`ASSETS`], as in `views/home.0123456789abcdef.js`.
     pub(crate) fn address(&self) -> String {
         match self.name.rsplit_once('.') {
             Some((stem, ending)) => format!("{stem}.{}.{ending}", self.hash),
@@ -52,10 +55,10 @@ pub(crate) struct Page {
     pub(crate) policy: String,
 }
 
-/// The first half of the SHA-256, in hexadecimal.
+/// The first 64 bits of the SHA-256, in hexadecimal.
 pub(crate) fn hash(body: &[u8]) -> String {
     use std::fmt::Write;
-    Sha256::digest(body).iter().take(16).fold(String::new(), |mut text, byte| {
+    Sha256::digest(body).iter().take(8).fold(String::new(), |mut text, byte| {
         // Writing to a string does not fail.
         let _ = write!(text, "{byte:02x}");
         text
@@ -102,7 +105,11 @@ fn collect(folder: &Path, prefix: &str, found: &mut Vec<File>) -> io::Result<()>
                 collect(&path, &format!("{name}/"), found)?;
             }
         } else if is_served(&name) {
-            found.push(File::new(name, fs::read(&path)?));
+            let body = fs::read(&path)?;
+            let own = name.ends_with(".js") && !name.starts_with("vendor/");
+            let text = if own { String::from_utf8(body.clone()).ok() } else { None };
+            let body = text.map_or(body, |text| without_comments(&text).into_bytes());
+            found.push(File::new(name, body));
         }
     }
     Ok(())
@@ -115,19 +122,20 @@ pub(crate) fn page(folder: &Path, files: &[File]) -> io::Result<Page> {
 }
 
 /// Fills the import map, so that every module finds every other at its address, and lets the
-/// browser fetch all of them at once.
+/// browser fetch at once what the first one needs.
 fn dress(template: &str, files: &[File]) -> Option<Page> {
     let (head, rest) = template.split_once(MAP_START)?;
     let (map, tail) = rest.split_once(MAP_END)?;
-    let mut map: Map<String, Value> = serde_json::from_str(&point(map, files)).ok()?;
+    let mut map: Map<String, Value> = serde_json::from_str(map).ok()?;
     let imports = map.get_mut("imports")?.as_object_mut()?;
-    let mut preloads = String::new();
-    for file in files.iter().filter(|file| file.name.ends_with(".js")) {
+    let preloads: String = needed(ENTRY, imports, files)
+        .into_iter()
+        .map(|file| format!("<link rel=\"modulepreload\" href=\"{ASSETS}{}\">\n", file.address()))
+        .collect();
+    let text = point(&Value::Object(imports.clone()).to_string(), files);
+    *imports = serde_json::from_str(&text).ok()?;
+    for file in files.iter().filter(|file| is_module(file, template)) {
         let address = format!("{ASSETS}{}", file.address());
-        if template.contains(&format!("<script src=\"{ASSETS}{}\"", file.name)) {
-            continue;
-        }
-        preloads.push_str(&format!("<link rel=\"modulepreload\" href=\"{address}\">\n"));
         imports.insert(format!("{ASSETS}{}", file.name), Value::String(address));
     }
     let map = Value::Object(map).to_string();
@@ -141,6 +149,74 @@ fn dress(template: &str, files: &[File]) -> Option<Page> {
     let (head, tail) = (point(head, files), point(tail, files));
     let html = format!("{head}{MAP_START}{map}{MAP_END}\n{preloads}{}", tail.trim_start());
     Some(Page { html, policy })
+}
+
+/// Whether it is imported by others; a script that the page names itself is not.
+fn is_module(file: &File, template: &str) -> bool {
+    let own = format!("<script src=\"{ASSETS}{}\"", file.name);
+    file.name.ends_with(".js") && !template.contains(&own)
+}
+
+/// A module and those that it imports, directly or not, without those that it fetches when it wants
+/// them.
+fn needed<'a>(entry: &str, imports: &Map<String, Value>, files: &'a [File]) -> Vec<&'a File> {
+    let mut found: Vec<&File> = Vec::new();
+    let mut names = vec![entry.to_owned()];
+    while let Some(name) = names.pop() {
+        let Some(file) = files.iter().find(|file| file.name == name) else { continue };
+        if found.iter().any(|known| known.name == name) {
+            continue;
+        }
+        found.push(file);
+        let text = String::from_utf8_lossy(&file.body);
+        // `from"x"` and `from "x"`; what is not an import names no file.
+        let sources = text.split("from").skip(1).filter_map(|rest| {
+            rest.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next())
+        });
+        names.extend(sources.filter_map(|source| resolve(&name, source, imports)));
+    }
+    found
+}
+
+/// The name of the file that `source` means in a module.
+fn resolve(module: &str, source: &str, imports: &Map<String, Value>) -> Option<String> {
+    if let Some(address) = imports.get(source).and_then(Value::as_str) {
+        return address.strip_prefix(ASSETS).map(str::to_owned);
+    }
+    let mut parts: Vec<&str> = module.split('/').collect();
+    parts.pop();
+    for part in source.split('/') {
+        match part {
+            "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// Leaves out comments that begin a line: they are for whoever reads the source.
+fn without_comments(text: &str) -> String {
+    let (mut kept, mut inside) = (String::with_capacity(text.len()), false);
+    for line in text.lines() {
+        let code = line.trim_start();
+        let begins = code.starts_with("/*");
+        if !inside && !begins {
+            if !code.starts_with("//") {
+                kept.push_str(line);
+                kept.push('\n');
+            }
+            continue;
+        }
+        inside = !code.contains("*/");
+        // A type may stand before an expression.
+        let rest = code.split_once("*/").map_or("", |(_, rest)| rest.trim());
+        if !rest.is_empty() {
+            kept.push_str(rest);
+            kept.push('\n');
+        }
+    }
+    kept
 }
 
 /// The text with the addresses of files in place of their names.
