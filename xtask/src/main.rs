@@ -13,6 +13,7 @@ mod signals;
 mod test;
 mod testbed;
 mod walls;
+mod web;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,8 @@ enum Command {
     Testbed(testbed::Arguments),
     /// Checks which crate may know which, and the rules that hold for every source file.
     Walls,
+    /// Checks the web client: packages, types, pure parts, and all of it in a browser.
+    Web(web::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Lambda(arguments) => lambda::run(&arguments),
         Command::Testbed(arguments) => testbed::run(&arguments),
         Command::Walls => walls::run(),
+        Command::Web(arguments) => web::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
