@@ -117,8 +117,7 @@ impl World {
 
     /// Who access tokens speak for, for a service that asks the user service for sessions.
     pub fn verifier(&self, sessions: Arc<dyn Sessions>) -> Result<Arc<Verifier>, Refused> {
-        Verifier::new(&self.pool()?, sessions, Arc::clone(&self.clock))
-            .map_err(|error| Refused(error.to_string()))
+        Ok(Verifier::new(&self.pool()?, sessions, Arc::clone(&self.clock)))
     }
 
     /// These other services, over requests signed with the function's role.
@@ -139,8 +138,7 @@ impl World {
         let credentials = SharedCredentialsProvider::new(credentials);
         let region = self.settings.required(REGION)?;
         let proof = Proof::SigV4(SigV4::new(credentials, region, Arc::clone(&self.clock)));
-        HttpPeers::new(addresses, proof, PeersLimits::default(), &self.clock)
-            .map_err(|problem| Refused(kernel::problem::told(&problem)))
+        Ok(HttpPeers::new(addresses, proof, PeersLimits::default(), &self.clock))
     }
 
     /// Redis: one address is a server, several are nodes of a cluster.

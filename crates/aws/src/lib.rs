@@ -16,6 +16,7 @@ pub mod cognito;
 pub mod config;
 pub mod dynamodb;
 pub mod gateway;
+mod http;
 pub mod limiter;
 pub mod peers;
 pub mod redis;

@@ -98,8 +98,8 @@ impl Settings {
         let secret = self.secrets().first().copied().unwrap_or_default();
         let token = ServiceToken::new(secret, Arc::clone(clock));
         let token = token.map_err(|error| bad("internal_secret")(&error))?;
-        let peers = HttpPeers::new(addresses, Proof::Token(token), PeersLimits::default(), clock);
-        peers.map(Some).map_err(Failure::failed)
+        let limits = PeersLimits::default();
+        Ok(Some(HttpPeers::new(addresses, Proof::Token(token), limits, clock)))
     }
 
     /// Who lets other processes in.

@@ -68,7 +68,7 @@ impl Process {
         let addresses = Addresses { user: at(), post: at(), social: at() };
         let token = ServiceToken::new(secret, Arc::clone(&self.clock)).unwrap();
         let limits = PeersLimits { retries: Vec::new(), ..PeersLimits::default() };
-        HttpPeers::new(addresses, Proof::Token(token), limits, &self.clock).unwrap()
+        HttpPeers::new(addresses, Proof::Token(token), limits, &self.clock)
     }
 
     async fn call(&self, method: Method, path: &str, token: &str, body: Value) -> Value {

@@ -135,10 +135,7 @@ impl Place<'_> {
                 let opened = CognitoIdentity::open(pool, client, table, clock, ids);
                 Ok(opened.map_err(|error| Failure::usage(format!("cognito: {error}")))?)
             }
-            (None, Some(peers)) => {
-                let opened = Verifier::new(&pool, Arc::clone(peers) as _, clock);
-                Ok(opened.map_err(|error| Failure::usage(format!("cognito_keys_url: {error}")))?)
-            }
+            (None, Some(peers)) => Ok(Verifier::new(&pool, Arc::clone(peers) as _, clock)),
             (None, None) => Err(Failure::usage("services: nobody serves people")),
         }
     }

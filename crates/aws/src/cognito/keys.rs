@@ -11,6 +11,8 @@ use kernel::{Clock, Problem, Time};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
+use crate::http::LazyClient;
+
 /// Time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// Time for one fetch: less than a request's deadline of 2.5 s.
@@ -21,7 +23,7 @@ const FIRST_KEYS_EVERY: Duration = Duration::from_secs(1);
 /// Why there are no keys. The text is one line.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the key set at {url}: {reason}")]
-pub struct KeysError {
+pub(super) struct KeysError {
     url: String,
     reason: String,
 }
@@ -37,7 +39,7 @@ struct Fetched {
 /// The keys at an address.
 pub(super) struct Keys {
     url: String,
-    http: reqwest::Client,
+    http: LazyClient,
     clock: Arc<dyn Clock>,
     /// Keys older than this are fetched anew, should they have been withdrawn.
     ttl: Duration,
@@ -50,18 +52,10 @@ pub(super) struct Keys {
 
 impl Keys {
     /// The keys at `url`; nothing is fetched yet.
-    pub(super) fn new(
-        url: String,
-        clock: Arc<dyn Clock>,
-        ttl: Duration,
-        every: Duration,
-    ) -> Result<Self, KeysError> {
-        let builder = reqwest::Client::builder();
-        let built = builder.connect_timeout(CONNECT_TIMEOUT).timeout(FETCH_TIMEOUT).build();
-        let http =
-            built.map_err(|error| KeysError { url: url.clone(), reason: error.to_string() })?;
+    pub(super) fn new(url: String, clock: Arc<dyn Clock>, ttl: Duration, every: Duration) -> Self {
+        let http = LazyClient::new(CONNECT_TIMEOUT);
         let (fetched, tried) = (RwLock::new(None), Mutex::new(None));
-        Ok(Self { url, http, clock, ttl, every, fetched, tried })
+        Self { url, http, clock, ttl, every, fetched, tried }
     }
 
     /// Lets `work` use the key of that name; none where the pool has no such key.
@@ -130,8 +124,8 @@ impl Keys {
     }
 
     async fn fetch(&self) -> Result<Value, reqwest::Error> {
-        let answer = self.http.get(&self.url).send().await?.error_for_status()?;
-        answer.json().await
+        let asked = self.http.get()?.get(&self.url).timeout(FETCH_TIMEOUT);
+        asked.send().await?.error_for_status()?.json().await
     }
 }
 

@@ -54,7 +54,6 @@ use attempts::Gate;
 pub use config::{Config, client};
 pub use create::{Created, REFRESH_GRACE_SECS, create};
 pub use fault::Fault;
-pub use keys::KeysError;
 use pool::{Grant, Making, Pool};
 use session::RefreshToken;
 pub use session::TableSessions;
@@ -63,16 +62,10 @@ pub use verifier::Verifier;
 /// How long an address is held while its user is being made: longer than any request lasts.
 const MAKING: Duration = Duration::from_secs(60);
 
-/// Why an identity cannot be opened. The text is one line.
+/// Why an identity cannot be opened: a setting makes no sense. The text is one line.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// No client for the key set can be made.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
-    /// A setting makes no sense.
-    #[error("{0}")]
-    Config(String),
-}
+#[error("{0}")]
+pub struct OpenError(String);
 
 /// The keeper of credentials and sessions on Cognito.
 pub struct CognitoIdentity {
@@ -117,10 +110,10 @@ impl CognitoIdentity {
     ) -> Result<Arc<Self>, OpenError> {
         if config.sessions_max == 0 || config.sessions_max > QUERY_ITEMS_MAX {
             let reason = format!("a user has 1 to {QUERY_ITEMS_MAX} sessions at most");
-            return Err(OpenError::Config(reason));
+            return Err(OpenError(reason));
         }
         let sessions = Arc::new(TableSessions(Arc::clone(&table)));
-        let verifier = Verifier::of(&config, sessions, Arc::clone(&clock))?;
+        let verifier = Verifier::of(&config, sessions, Arc::clone(&clock));
         let (user_pool_id, client_id) = (config.user_pool_id.clone(), config.client_id.clone());
         let pool = Pool { client, user_pool_id, client_id };
         Ok(Arc::new(Self { config, pool, table, clock, ids, gate: Gate::default(), verifier }))

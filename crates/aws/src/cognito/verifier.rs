@@ -11,7 +11,7 @@ use kernel::{Clock, Principal, Problem, Time, UserId};
 
 use super::Config;
 use super::access::{self, Claims, Verified};
-use super::keys::{Keys, KeysError};
+use super::keys::Keys;
 use super::together::Together;
 
 /// An access token is shorter than this; longer ones are refused unread.
@@ -32,31 +32,23 @@ pub struct Verifier {
 
 impl Verifier {
     /// Verifies tokens of the pool of `config` whose `sessions` are open.
-    pub fn new(
-        config: &Config,
-        sessions: Arc<dyn Sessions>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Arc<Self>, KeysError> {
-        Self::of(config, sessions, clock).map(Arc::new)
+    pub fn new(config: &Config, sessions: Arc<dyn Sessions>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self::of(config, sessions, clock))
     }
 
-    pub(super) fn of(
-        config: &Config,
-        sessions: Arc<dyn Sessions>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, KeysError> {
+    pub(super) fn of(config: &Config, sessions: Arc<dyn Sessions>, clock: Arc<dyn Clock>) -> Self {
         let secs = Duration::from_secs;
         let (ttl, every) = (secs(config.key_set_ttl_secs), secs(config.key_set_every_secs));
-        Ok(Self {
+        Self {
             issuer: config.issuer.clone(),
             client_id: config.client_id.clone(),
             access_token_ttl: secs(config.access_token_ttl_secs),
             recheck: Duration::from_millis(config.session_recheck_millis),
-            keys: Keys::new(config.key_set_url.clone(), Arc::clone(&clock), ttl, every)?,
+            keys: Keys::new(config.key_set_url.clone(), Arc::clone(&clock), ttl, every),
             sessions: Together::new(sessions),
             verified: Verified::new(config.verified_tokens_max),
             clock,
-        })
+        }
     }
 
     /// Makes a session's access tokens worthless in this process at once; the others learn of it

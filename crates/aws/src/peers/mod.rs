@@ -25,7 +25,7 @@ use kernel::internal::{
 use kernel::peers::{Followers, Peers};
 use kernel::problem::told;
 use kernel::{Clock, Code, FieldError, Post, PostId, Problem, Profile, UserId, request};
-use reqwest::{Client, Response};
+use reqwest::Response;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
@@ -33,6 +33,7 @@ use tokio::time::{Instant, sleep, timeout};
 pub use proof::{Proof, ServiceToken, SigV4};
 
 use crate::breaker::{Breaker, BreakerLimits};
+use crate::http::LazyClient;
 
 /// Where each service is: what stands before `/internal/...` in its addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -153,26 +154,21 @@ struct Target {
 
 /// [`Peers`] over HTTP.
 pub struct HttpPeers {
-    http: Client,
+    http: LazyClient,
     targets: [Target; 3],
     proof: Proof,
     limits: PeersLimits,
 }
 
 impl HttpPeers {
-    /// Peers at these addresses. Fails where no TLS can be set up.
+    /// Peers at these addresses.
     pub fn new(
         addresses: Addresses,
         proof: Proof,
         limits: PeersLimits,
         clock: &Arc<dyn Clock>,
-    ) -> Result<Arc<Self>, Problem> {
-        let http = Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(limits.connect_timeout)
-            .build()
-            .map_err(Problem::internal)?;
+    ) -> Arc<Self> {
+        let http = LazyClient::new(limits.connect_timeout);
         let target = |service: Service, address: String| Target {
             service,
             address: address.trim_end_matches('/').to_owned(),
@@ -183,7 +179,7 @@ impl HttpPeers {
             target(Service::Post, addresses.post),
             target(Service::Social, addresses.social),
         ];
-        Ok(Arc::new(Self { http, targets, proof, limits }))
+        Arc::new(Self { http, targets, proof, limits })
     }
 
     fn target(&self, service: Service) -> &Target {
@@ -300,8 +296,8 @@ impl HttpPeers {
         }
         let request = reqwest::Request::try_from(request)
             .map_err(|error| Failure::Unreachable(told(&error)))?;
-        let response = self.http.execute(request).await;
-        let response = response.map_err(|error| Failure::Unreachable(told(&error)))?;
+        let sent = async { self.http.get()?.execute(request).await };
+        let response = sent.await.map_err(|error| Failure::Unreachable(told(&error)))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let answer = self.read(response).await?;
         if status == StatusCode::OK {

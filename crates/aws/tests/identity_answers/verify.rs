@@ -64,7 +64,7 @@ impl Scene {
         config.key_set_url = format!("{}/jwks.json", server.url);
         let (clock, sessions) = (TestClock::new(), Arc::new(Asked::default()));
         let (asked, time) = (Arc::clone(&sessions) as _, Arc::clone(&clock) as _);
-        let verifier = Verifier::new(&config, asked, time).unwrap();
+        let verifier = Verifier::new(&config, asked, time);
         let user = UserId(SeededIds::new(Arc::clone(&clock), 1).ulid());
         Self { keys, server, sessions, clock, verifier, user }
     }

@@ -125,7 +125,7 @@ pub(crate) fn peers_with(
     let at = || address.to_owned();
     let addresses = Addresses { user: at(), post: at(), social: at() };
     let proof = proof(Arc::clone(&shared));
-    (HttpPeers::new(addresses, proof, limits, &shared).unwrap(), clock)
+    (HttpPeers::new(addresses, proof, limits, &shared), clock)
 }
 
 pub(crate) fn peers(address: &str, limits: PeersLimits) -> (Arc<HttpPeers>, Arc<TestClock>) {
