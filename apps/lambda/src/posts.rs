@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use kernel::bus::Bus;
 use kernel::internal::Service;
-use kernel::peers::Peers;
 use kernel::table::Table;
-use kernel::{Post, PostId, Problem, UserId};
 use posts::{Config, Posts, QUEUES};
 
 use crate::absent::Absent;
@@ -27,8 +24,7 @@ fn service(world: &World, table: &Arc<dyn Table>, bus: Arc<dyn Bus>) -> Arc<Post
 pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
     let table = world.table("post")?;
     let posts = service(world, &table, Arc::new(Absent));
-    let reads =
-        Reads { service: Service::Post, peers: Arc::new(Own(Arc::clone(&posts))), sessions: None };
+    let reads = Reads { service: Service::Post, peers: Arc::clone(&posts) as _, sessions: None };
     let api = Api {
         routes: posts.routes(),
         document: posts::openapi(),
@@ -45,27 +41,4 @@ pub fn react(world: &World) -> Result<Arc<dyn Function>, Refused> {
     let bus = world.bus(QUEUES)?;
     let posts = service(world, &world.table("post")?, Arc::clone(&bus) as _);
     Ok(Arc::new(Queues { bus, subscriptions: posts.subscriptions() }))
-}
-
-/// What other services read here.
-struct Own(Arc<Posts>);
-
-#[async_trait]
-impl Peers for Own {
-    async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
-        self.0.posts(ids).await
-    }
-
-    async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
-        self.0.posts_exist(ids).await
-    }
-
-    async fn newest_posts(
-        &self,
-        author: UserId,
-        before: Option<PostId>,
-        limit: usize,
-    ) -> Result<Vec<Post>, Problem> {
-        self.0.newest_posts(author, before, limit).await
-    }
 }

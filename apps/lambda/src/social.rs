@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use kernel::bus::Bus;
 use kernel::internal::Service;
-use kernel::peers::{Followers, Peers};
+use kernel::peers::Peers;
 use kernel::table::Table;
-use kernel::{PostId, Problem, UserId};
 use social::{Config, QUEUES, Social};
 
 use crate::absent::Absent;
@@ -33,11 +31,7 @@ pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
     let table = world.table("social")?;
     let peers = world.peers(&[Service::User, Service::Post])?;
     let social = service(world, &table, Arc::new(Absent), Arc::clone(&peers) as _);
-    let reads = Reads {
-        service: Service::Social,
-        peers: Arc::new(Own(Arc::clone(&social))),
-        sessions: None,
-    };
+    let reads = Reads { service: Service::Social, peers: Arc::clone(&social) as _, sessions: None };
     let api = Api {
         routes: social.routes(),
         document: social::openapi(),
@@ -54,36 +48,4 @@ pub fn react(world: &World) -> Result<Arc<dyn Function>, Refused> {
     let (table, bus) = (world.table("social")?, world.bus(QUEUES)?);
     let social = service(world, &table, Arc::clone(&bus) as _, Arc::new(Absent));
     Ok(Arc::new(Queues { bus, subscriptions: social.subscriptions() }))
-}
-
-/// What other services read here.
-struct Own(Arc<Social>);
-
-#[async_trait]
-impl Peers for Own {
-    async fn like_counts(&self, posts: &[PostId]) -> Result<Vec<u64>, Problem> {
-        self.0.like_counts(posts).await
-    }
-
-    async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
-        self.0.liked(viewer, posts).await
-    }
-
-    async fn followers(
-        &self,
-        user: UserId,
-        after: Option<UserId>,
-        limit: usize,
-    ) -> Result<Followers, Problem> {
-        self.0.followers(user, after, limit).await
-    }
-
-    async fn following(
-        &self,
-        user: UserId,
-        after: Option<UserId>,
-        limit: usize,
-    ) -> Result<Followers, Problem> {
-        self.0.following(user, after, limit).await
-    }
 }

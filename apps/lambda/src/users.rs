@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use kernel::identity::Identity;
 use kernel::internal::Service;
-use kernel::peers::Peers;
 use kernel::table::Table;
-use kernel::{Problem, Profile, UserId};
 use users::{Config, QUEUES, Users};
 
 use crate::function::Function;
@@ -28,7 +25,7 @@ pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
     let users = service(world, &table, &identity);
     let reads = Reads {
         service: Service::User,
-        peers: Arc::new(Own(Arc::clone(&users))),
+        peers: Arc::clone(&users) as _,
         sessions: Some(world.sessions(&table)),
     };
     let api = Api {
@@ -48,14 +45,4 @@ pub fn react(world: &World) -> Result<Arc<dyn Function>, Refused> {
     let identity: Arc<dyn Identity> = world.identity(&table)?;
     let subscriptions = service(world, &table, &identity).subscriptions();
     Ok(Arc::new(Queues { bus: world.bus(QUEUES)?, subscriptions }))
-}
-
-/// What other services read here.
-struct Own(Arc<Users>);
-
-#[async_trait]
-impl Peers for Own {
-    async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
-        self.0.profiles(ids).await
-    }
 }

@@ -8,6 +8,7 @@ mod tests;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
+use kernel::internal::Service;
 use kernel::peers::{Followers, Peers};
 use kernel::{Code, Post, PostId, Problem, Profile, UserId};
 use posts::Posts;
@@ -40,38 +41,26 @@ impl Neighbours {
         let _ = self.here.set(services);
     }
 
-    fn users(&self) -> Option<&Users> {
-        self.here.get()?.users.as_deref()
-    }
-
-    fn posts_here(&self) -> Option<&Posts> {
-        self.here.get()?.posts.as_deref()
-    }
-
-    fn social(&self) -> Option<&Social> {
-        self.here.get()?.social.as_deref()
-    }
-
-    fn elsewhere(&self) -> Result<&dyn Peers, Problem> {
-        let nobody = || Problem::new(Code::Unavailable, "The service is starting.");
-        self.elsewhere.as_deref().ok_or_else(nobody)
+    /// Who answers the reads of `service`.
+    fn of(&self, service: Service) -> Result<&dyn Peers, Problem> {
+        let here = self.here.get().and_then(|here| match service {
+            Service::User => here.users.as_deref().map(|users| users as &dyn Peers),
+            Service::Post => here.posts.as_deref().map(|posts| posts as &dyn Peers),
+            Service::Social => here.social.as_deref().map(|social| social as &dyn Peers),
+        });
+        let starting = || Problem::new(Code::Unavailable, "The service is starting.");
+        here.or(self.elsewhere.as_deref()).ok_or_else(starting)
     }
 }
 
 #[async_trait]
 impl Peers for Neighbours {
     async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
-        match self.posts_here() {
-            Some(posts) => posts.posts(ids).await,
-            None => self.elsewhere()?.posts(ids).await,
-        }
+        self.of(Service::Post)?.posts(ids).await
     }
 
     async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
-        match self.posts_here() {
-            Some(posts) => posts.posts_exist(ids).await,
-            None => self.elsewhere()?.posts_exist(ids).await,
-        }
+        self.of(Service::Post)?.posts_exist(ids).await
     }
 
     async fn newest_posts(
@@ -80,31 +69,19 @@ impl Peers for Neighbours {
         before: Option<PostId>,
         limit: usize,
     ) -> Result<Vec<Post>, Problem> {
-        match self.posts_here() {
-            Some(posts) => posts.newest_posts(author, before, limit).await,
-            None => self.elsewhere()?.newest_posts(author, before, limit).await,
-        }
+        self.of(Service::Post)?.newest_posts(author, before, limit).await
     }
 
     async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
-        match self.users() {
-            Some(users) => users.profiles(ids).await,
-            None => self.elsewhere()?.profiles(ids).await,
-        }
+        self.of(Service::User)?.profiles(ids).await
     }
 
     async fn like_counts(&self, posts: &[PostId]) -> Result<Vec<u64>, Problem> {
-        match self.social() {
-            Some(social) => social.like_counts(posts).await,
-            None => self.elsewhere()?.like_counts(posts).await,
-        }
+        self.of(Service::Social)?.like_counts(posts).await
     }
 
     async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
-        match self.social() {
-            Some(social) => social.liked(viewer, posts).await,
-            None => self.elsewhere()?.liked(viewer, posts).await,
-        }
+        self.of(Service::Social)?.liked(viewer, posts).await
     }
 
     async fn followers(
@@ -113,10 +90,7 @@ impl Peers for Neighbours {
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Followers, Problem> {
-        match self.social() {
-            Some(social) => social.followers(user, after, limit).await,
-            None => self.elsewhere()?.followers(user, after, limit).await,
-        }
+        self.of(Service::Social)?.followers(user, after, limit).await
     }
 
     async fn following(
@@ -125,9 +99,6 @@ impl Peers for Neighbours {
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Followers, Problem> {
-        match self.social() {
-            Some(social) => social.following(user, after, limit).await,
-            None => self.elsewhere()?.following(user, after, limit).await,
-        }
+        self.of(Service::Social)?.following(user, after, limit).await
     }
 }

@@ -25,8 +25,6 @@ use tracing::Instrument;
 use utoipa::openapi::OpenApi;
 
 use crate::body::Upload;
-#[cfg(feature = "compression")]
-use crate::compress;
 use crate::cors::Cors;
 use crate::limits::{Policies, Taken};
 use crate::record::record;
@@ -34,7 +32,7 @@ use crate::render::render;
 use crate::routes::{Access, Class, Route, Routes};
 use crate::token::{self, Sent};
 use crate::trace::Names;
-use crate::{Config, Edge, address, docs, secure};
+use crate::{Config, Edge, address, compress, docs, secure};
 
 /// The edge, ready to serve.
 pub(crate) struct Gate {
@@ -172,14 +170,7 @@ impl Gate {
             parts.extensions.insert(Arc::clone(principal));
         }
         let request = Request::from_parts(parts, body);
-        #[cfg(feature = "compression")]
         let work = compress::run(route, request, config.compress_min_bytes);
-        #[cfg(not(feature = "compression"))]
-        let work = async move {
-            let mut route = route;
-            let Ok(response) = route.call(request).await;
-            response
-        };
         in_time(budget, visit.names.traceparent.clone(), work).await
     }
 

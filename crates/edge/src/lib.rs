@@ -13,7 +13,6 @@
 
 mod address;
 mod body;
-#[cfg(feature = "compression")]
 mod compress;
 pub mod config;
 mod cors;

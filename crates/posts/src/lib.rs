@@ -34,7 +34,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use kernel::bus::{Bus, Subscription};
+use kernel::peers::Peers;
 use kernel::sequence::Sequence;
 use kernel::table::Table;
 use kernel::{Clock, Ids, Limits, Post, PostId, Problem, UserId};
@@ -145,21 +147,23 @@ impl Posts {
     pub fn subscriptions(self: Arc<Self>) -> Vec<Subscription> {
         vec![react::subscription(self)]
     }
+}
 
-    /// For [`kernel::peers::Peers::posts`].
-    pub async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
+/// What other services read here.
+#[async_trait]
+impl Peers for Posts {
+    async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
         let items = store::items(self.table.as_ref(), ids).await?;
         let posts = items.iter().map(|item| item.as_ref().map(|item| item.json()).transpose());
         Ok(posts.collect::<Result<_, _>>()?)
     }
 
-    /// For [`kernel::peers::Peers::posts_exist`]: one read of one item while nothing is deleted.
-    pub async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
+    /// One read of one item while nothing is deleted.
+    async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
         Ok(self.existing.check(&*self.table, self.clock.now(), ids).await?)
     }
 
-    /// For [`kernel::peers::Peers::newest_posts`].
-    pub async fn newest_posts(
+    async fn newest_posts(
         &self,
         author: UserId,
         before: Option<PostId>,

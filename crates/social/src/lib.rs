@@ -47,6 +47,7 @@ mod viewer;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use kernel::bus::{Bus, Subscription};
 use kernel::peers::{Followers, Peers};
 use kernel::sequence::Sequence;
@@ -135,18 +136,25 @@ impl Social {
         react::subscriptions(&self)
     }
 
-    /// For [`Peers::like_counts`]: one read, nothing decoded.
-    pub async fn like_counts(&self, posts: &[PostId]) -> Result<Vec<u64>, Problem> {
+    fn event(&self, data: EventData) -> Event {
+        Event::new(self.ids.as_ref(), self.clock.as_ref(), data)
+    }
+}
+
+/// What other services read here.
+#[async_trait]
+impl Peers for Social {
+    /// One read, nothing decoded.
+    async fn like_counts(&self, posts: &[PostId]) -> Result<Vec<u64>, Problem> {
         store::likes::counts(self.table.as_ref(), posts).await
     }
 
-    /// For [`Peers::liked`]: one read of one item while nothing changed.
-    pub async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
+    /// One read of one item while nothing changed.
+    async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
         Ok(self.viewers.liked(&*self.table, self.clock.now(), viewer, posts).await?)
     }
 
-    /// For [`Peers::followers`].
-    pub async fn followers(
+    async fn followers(
         &self,
         user: UserId,
         after: Option<UserId>,
@@ -155,18 +163,13 @@ impl Social {
         store::follows::followers(self.table.as_ref(), user, after, limit).await
     }
 
-    /// For [`Peers::following`].
-    pub async fn following(
+    async fn following(
         &self,
         user: UserId,
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Followers, Problem> {
         store::follows::following(self.table.as_ref(), user, after, limit).await
-    }
-
-    fn event(&self, data: EventData) -> Event {
-        Event::new(self.ids.as_ref(), self.clock.as_ref(), data)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use edge::{Caller, Path, Query};
+use kernel::peers::Peers;
 use kernel::{Page, PostId, Problem, Profile, Time};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use edge::{Caller, Json, Path, Query};
 use http::StatusCode;
+use kernel::peers::Peers;
 use kernel::{Page, Problem, Profile, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -39,8 +39,10 @@ mod store;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use kernel::bus::Subscription;
 use kernel::identity::Identity;
+use kernel::peers::Peers;
 use kernel::table::Table;
 use kernel::{Clock, Event, EventData, Ids, Limits, Problem, Profile, UserId};
 use utoipa::openapi::OpenApi;
@@ -119,13 +121,16 @@ impl Users {
         vec![react::subscription(self)]
     }
 
-    /// Profiles by id, in the ids' order; none for who is unknown or deleted.
-    pub async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
-        Ok(store::profiles(&*self.table, ids).await?)
-    }
-
     fn event(&self, data: EventData) -> Event {
         Event::new(&*self.ids, &*self.clock, data)
+    }
+}
+
+/// What other services read here.
+#[async_trait]
+impl Peers for Users {
+    async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
+        Ok(store::profiles(&*self.table, ids).await?)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::world::World;
+use kernel::peers::Peers;
 use kernel::table::{Key, Write};
 use kernel::{PostId, UserId};
 use posts::Config;

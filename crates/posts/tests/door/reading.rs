@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::world::{Answer, World};
 use kernel::bus::Message;
 use kernel::event::{DeletedPost, DeletedUser};
+use kernel::peers::Peers;
 use kernel::table::{Key, Write};
 use kernel::{Event, EventData, PostId, UserId};
 use posts::Config;

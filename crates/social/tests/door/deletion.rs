@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use kernel::bus::Message;
+use kernel::peers::Peers;
 use kernel::table::{Key, Write};
 use kernel::{EventData, PostId, UserId};
 use proptest::prelude::*;

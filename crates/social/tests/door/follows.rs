@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use kernel::event::Follow;
+use kernel::peers::Peers;
 use kernel::{EventData, UserId};
 use proptest::prelude::*;
 use serde_json::json;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use kernel::event::Like;
+use kernel::peers::Peers;
 use kernel::{EventData, PostId, UserId};
 use serde_json::json;
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::world::World;
 use kernel::UserId;
+use kernel::peers::Peers;
 use kernel::table::{Key, Write, get_one};
 use social::Config;
 use tokio::task::JoinSet;

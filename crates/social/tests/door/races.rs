@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use conformance::jostling::begin;
+use kernel::peers::Peers;
 use kernel::{EventData, UserId};
 use tokio::task::JoinSet;
 

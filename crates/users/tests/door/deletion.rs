@@ -8,6 +8,7 @@ use crate::stage::{Door, PASSWORD, Person, user_id};
 use async_trait::async_trait;
 use axum::http::Method;
 use kernel::identity::{Identity, Revoke, Tokens};
+use kernel::peers::Peers;
 use kernel::table::{Key, Table, TableError, Write};
 use kernel::{Principal, Problem, UserId};
 use serde_json::json;

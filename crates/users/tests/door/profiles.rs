@@ -1,5 +1,6 @@
 //! Reading, changing and searching profiles.
 
+use kernel::peers::Peers;
 use std::time::Duration;
 
 use crate::stage::{Door, Person};
