@@ -1,23 +1,31 @@
 // The calls of Mini-SNS that this client makes, with the token of whoever is signed in.
 import { accessToken, begin, keep } from "./session.js";
-import { session } from "./state.js";
+import { myId, session } from "./state.js";
 import { Problem, send } from "./wire.js";
 
 /** @import {Profile, OwnProfile, Post, Page, TimelineItem, FollowState, LikeState, Liker,
  *    FollowEntry, PostLikes} from "./types.d.ts" */
 
-export { Problem } from "./wire.js";
-
 /**
+ * Nothing is sent in the name of somebody who did not ask for it, nor answered to them.
  * @param {string} method
  * @param {string} path
  * @param {{body?: unknown, headers?: Record<string, string>}} [more]
  * @returns {Promise<any>} the body of the answer
  */
 async function call(method, path, more = {}) {
+  const who = myId.peek();
+  const check = () => {
+    if (session.peek() && myId.peek() !== who) {
+      throw new Problem({ code: "unauthenticated", status: 401 });
+    }
+  };
   const attempt = async (/** @type {string} */ token) => {
+    check();
     const headers = { ...more.headers, authorization: `Bearer ${token}` };
-    return (await send(method, path, { ...more, headers })).body;
+    const body = await send(method, path, { ...more, headers });
+    check();
+    return body;
   };
   const token = await accessToken();
   try {
@@ -37,9 +45,9 @@ function query(parts) {
 /** Signing in and out. */
 export const account = {
   /** @param {{email: string, password: string, handle?: string, displayName?: string}} body */
-  register: async (body) => begin((await send("POST", "/auth/register", { body })).body),
+  register: async (body) => begin(await send("POST", "/auth/register", { body })),
   /** @param {{email: string, password: string}} body */
-  signIn: async (body) => begin((await send("POST", "/auth/login", { body })).body),
+  signIn: async (body) => begin(await send("POST", "/auth/login", { body })),
   /** @param {boolean} everywhere */
   signOut: async (everywhere) => {
     const held = session.peek();

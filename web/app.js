@@ -8,7 +8,7 @@ import { Notice } from "./parts/notice.js";
 import * as router from "./router.js";
 import { match } from "./routes.js";
 import * as sessions from "./session.js";
-import { me, place } from "./state.js";
+import { me, myId, place } from "./state.js";
 import * as theme from "./theme.js";
 import { Nowhere } from "./views/nowhere.js";
 import { SignIn, SignUp } from "./views/strangers.js";
@@ -56,7 +56,12 @@ function App() {
   useLayoutEffect(() => {
     if (ready) router.settle();
   }, [key, ready]);
-  if (signedIn) return inside.value ? html`<${inside.value.Member} route=${route} />` : null;
+  if (signedIn) {
+    // Another person starts anew: what the pages hold is whose it was.
+    return inside.value
+      ? html`<${inside.value.Member} key=${myId.value} route=${route} />`
+      : null;
+  }
   // Whoever begins to fill in a form will be inside soon.
   const warm = () => void import("./member.js");
   return html`<main id="main" tabindex="-1" onFocusIn=${warm}>${view}</main><${Notice} />`;

@@ -17,7 +17,7 @@ export const home = new List(async (cursor) => {
 /** Posts that have arrived and are not shown yet, newest first. @type {Signal<string[]>} */
 export const waiting = signal([]);
 /** A first page that is to replace what is shown, since what lies between is not known. */
-const successor = signal(/** @type {{ids: string[], next: string | null} | null} */ (null));
+let successor = /** @type {{ids: string[], next: string | null} | null} */ (null);
 
 /** Own posts told by the socket while the answer to their writing is under way.
  *  @type {TimelineItem[]} */
@@ -39,7 +39,7 @@ export async function readHome() {
   const page = await home.load();
   if (!page) return null;
   waiting.value = [];
-  successor.value = null;
+  successor = null;
   return { cursor: page.prev };
 }
 
@@ -77,29 +77,35 @@ const isKnown = (id) =>
 export function showFirst(id) {
   if (isKnown(id)) return;
   home.ids.value = [id, ...home.ids.peek()];
+  successor?.ids.unshift(id);
 }
 
 /** @param {string[]} ids */
 function wait(ids) {
   const fresh = ids.filter((id) => !isKnown(id));
-  if (fresh.length === 0) return;
-  // Ids sort by the time of writing.
-  waiting.value = [...waiting.peek(), ...fresh].sort().reverse();
+  if (fresh.length > 0) waiting.value = newestFirst([...waiting.peek(), ...fresh]);
 }
+
+/** Ids sort by the time of writing. @param {string[]} ids */
+const newestFirst = (ids) => [...new Set(ids)].sort().reverse();
 
 /** Shows what has waited. @returns {string | undefined} the first of it */
 export function showWaiting() {
   const [first] = waiting.peek();
-  const next = successor.peek();
-  if (next) {
-    home.ids.value = next.ids;
-    home.next = next.next;
+  if (successor) {
+    const { ids, next } = successor;
+    // What has arrived since that page was read is not on it; what is older comes with the next one.
+    const last = next === null ? "" : (ids.at(-1) ?? "");
+    home.ids.value = newestFirst([...waiting.peek(), ...ids]).filter((id) => id >= last);
+    home.next = next;
+    // A later page of what was shown may be under way.
+    home.turn += 1;
     home.phase.value = "ready";
   } else {
     home.ids.value = [...waiting.peek(), ...home.ids.peek()];
   }
   waiting.value = [];
-  successor.value = null;
+  successor = null;
   return first;
 }
 
@@ -122,7 +128,7 @@ export async function catchUp() {
   const ids = page.items.map((item) => item.post.postId);
   const fresh = ids.filter((id) => !isKnown(id));
   if (fresh.length > 0) {
-    successor.value = { ids, next: page.nextCursor ?? null };
+    successor = { ids, next: page.nextCursor ?? null };
     wait(fresh);
   }
   await dropDeleted();
@@ -144,6 +150,7 @@ export function dropAuthor(authorId) {
   const stays = (/** @type {string} */ id) => entry(id).peek()?.post.authorId !== authorId;
   home.ids.value = home.ids.peek().filter(stays);
   waiting.value = waiting.peek().filter(stays);
+  if (successor) successor.ids = successor.ids.filter(stays);
 }
 
 /** Forgets everything: somebody else is here now. */
@@ -153,6 +160,6 @@ export function forgetHome() {
   home.phase.value = "new";
   home.next = null;
   waiting.value = [];
-  successor.value = null;
+  successor = null;
   early = [];
 }

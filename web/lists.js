@@ -24,7 +24,6 @@ export class List {
     this.problem = signal(null);
     /** @type {string | null} */
     this.next = null;
-    this.readAt = 0;
     this.turn = 0;
   }
 
@@ -62,7 +61,6 @@ export class List {
       const page = await this.read(cursor);
       if (turn !== this.turn) return null;
       this.next = page.next;
-      this.readAt = Date.now();
       this.problem.value = null;
       this.phase.value = "ready";
       return page;
@@ -174,11 +172,14 @@ export async function keepPosts(items) {
 export async function learnFollows(ids) {
   const unknown = ids.filter((id) => id !== myId.peek() && !follow(id).peek());
   const learn = async () => {
-    for (let id = unknown.shift(); id; id = unknown.shift()) {
-      const slot = follow(id);
-      const state = await users.follow(id).catch(() => null);
-      if (state && !slot.peek()?.busy) slot.value = { ...state, busy: false };
-    }
+    for (let id = unknown.shift(); id; id = unknown.shift()) await learnFollow(id);
   };
   await Promise.all(Array.from({ length: 4 }, learn));
+}
+
+/** Learns how one stands to a person, and their counts, as they are now. @param {string} id */
+export async function learnFollow(id) {
+  const slot = follow(id);
+  const state = await users.follow(id).catch(() => null);
+  if (state && !slot.peek()?.busy) slot.value = { ...state, busy: false };
 }

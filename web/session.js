@@ -1,5 +1,5 @@
 // Who is signed in: kept in the browser for all tabs, and refreshed by one of them for all.
-import { Problem, send } from "./wire.js";
+import { PATIENCE_MS, Problem, send } from "./wire.js";
 import { session } from "./state.js";
 
 /** @import {Session, Tokens} from "./types.d.ts" */
@@ -8,7 +8,8 @@ const KEY = "mini-sns.session";
 const LOCK = "mini-sns.refresh";
 /** A token is replaced when it has less than this left. */
 const MARGIN_MS = 60_000;
-const LEASE_MS = 10_000;
+/** Longer than a refresh can take, so that no other tab begins one meanwhile. */
+const LEASE_MS = PATIENCE_MS + 5000;
 
 /** @returns {Session | null} */
 function stored() {
@@ -76,7 +77,7 @@ async function refreshNow(refused) {
   if (!isGood(held, refused)) {
     try {
       const body = { refreshToken: held.refreshToken };
-      begin((await send("POST", "/auth/refresh", { body })).body);
+      begin(await send("POST", "/auth/refresh", { body }));
     } catch (problem) {
       if (problem instanceof Problem && problem.status === 401) keep(null);
       throw problem;

@@ -2,18 +2,17 @@
 
 /** @import {ProblemBody} from "./types.d.ts" */
 
-const PATIENCE_MS = 15_000;
+export const PATIENCE_MS = 15_000;
 
 /** What went wrong, by the code that the server names it with; `offline` where it did not answer. */
 export class Problem extends Error {
-  /** @param {Partial<ProblemBody> & {code: string, status: number, retryAfter?: number}} said */
-  constructor({ code, status, detail = "", requestId = "", errors = [], retryAfter = 0 }) {
+  /** @param {Partial<ProblemBody> & {code: string, status: number}} said */
+  constructor({ code, status, detail = "", requestId = "", errors = [] }) {
     super(detail || code);
     this.code = code;
     this.status = status;
     this.requestId = requestId;
     this.errors = errors;
-    this.retryAfter = retryAfter;
   }
 }
 
@@ -28,7 +27,7 @@ export function asProblem(error) {
  * @param {string} method
  * @param {string} path
  * @param {{body?: unknown, headers?: Record<string, string>}} [more]
- * @returns {Promise<{status: number, body: any}>}
+ * @returns {Promise<any>} the body of the answer
  */
 export async function send(method, path, { body, headers } = {}) {
   /** @type {Response} */
@@ -52,11 +51,10 @@ export async function send(method, path, { body, headers } = {}) {
     throw new Problem({ code: "offline", status: 0 });
   }
   const json = parse(text);
-  if (response.ok) return { status: response.status, body: json };
-  const retryAfter = Number(response.headers.get("retry-after")) || 0;
+  if (response.ok) return json;
   // A proxy on the way may answer with something else than a problem.
   const code = json?.code ?? (response.status >= 500 ? "unavailable" : "internal");
-  throw new Problem({ ...json, code, status: response.status, retryAfter });
+  throw new Problem({ ...json, code, status: response.status });
 }
 
 /** @param {string} text */

@@ -104,8 +104,17 @@ export function Suggestions() {
   `;
 }
 
+/** Where the style has room for a side. Elsewhere nothing is asked for it. */
+const roomy = matchMedia("(min-width: 1100px)");
+
 function Side() {
-  return html`<aside class="side"><${Suggestions} /></aside>`;
+  const [wide, setWide] = useState(roomy.matches);
+  useEffect(() => {
+    const changed = () => setWide(roomy.matches);
+    roomy.addEventListener("change", changed);
+    return () => roomy.removeEventListener("change", changed);
+  }, []);
+  return wide ? html`<aside class="side"><${Suggestions} /></aside>` : null;
 }
 
 function Connection() {

@@ -2,7 +2,5 @@
 import { h } from "preact";
 import htm from "htm";
 
-/** @import {VNode} from "preact" */
-
 /** @type {(strings: TemplateStringsArray, ...values: any[]) => any} */
 export const html = htm.bind(h);

@@ -1,6 +1,7 @@
 // A list that reads on as its end comes near.
 import { useEffect, useRef } from "preact/hooks";
 import { t } from "../i18n/index.js";
+import { arrival } from "../router.js";
 import { gone } from "../state.js";
 import { html } from "./html.js";
 import { Empty, Failed, Skeleton } from "./states.js";
@@ -8,6 +9,14 @@ import { Empty, Failed, Skeleton } from "./states.js";
 /** @import {List} from "../lists.js" */
 
 const AHEAD = "1200px 0px";
+
+/** Reads the list of a page: back shows what was there, coming anew shows what is new.
+ *  @param {List} list */
+export function useFresh(list) {
+  useEffect(() => {
+    if (list.phase.peek() === "new" || arrival !== "back") void list.load();
+  }, [list]);
+}
 
 /**
  * @param {{list: List, row: (id: string) => any, empty: any, before?: any, label: string}} props

@@ -24,7 +24,7 @@ const LICENCES = {
 
 const ICONS = [
   "arrow-left", "arrow-up", "check", "circle-alert", "compass", "eye", "eye-off", "heart", "house",
-  "keyboard", "link", "log-out", "pen-line", "search", "settings", "trash-2", "user", "x",
+  "link", "pen-line", "search", "settings", "trash-2", "user", "x",
 ];
 
 /** Lucide's drawings as data: the client makes elements of them, not HTML. */

@@ -9,7 +9,7 @@ import { html } from "../parts/html.js";
 import { Icon } from "../parts/icon.js";
 import { Head } from "../parts/page.js";
 import { PersonRow } from "../parts/person.js";
-import { Scroll } from "../parts/scroll.js";
+import { Scroll, useFresh } from "../parts/scroll.js";
 import { Empty } from "../parts/states.js";
 
 const PAUSE_MS = 250;
@@ -18,6 +18,7 @@ export function Find() {
   const asked = new URLSearchParams(place.value.search).get("q") ?? "";
   const [text, setText] = useState(asked);
   const box = useRef(/** @type {HTMLInputElement | null} */ (null));
+  const sent = useRef(asked);
   useEffect(() => {
     if (arrival !== "back") box.current?.focus();
   }, []);
@@ -25,9 +26,18 @@ export function Find() {
     const wanted = text.trim().replace(/^@/, "");
     if (wanted === asked) return undefined;
     const url = wanted ? `/find?q=${encodeURIComponent(wanted)}` : "/find";
-    const timer = setTimeout(() => go(url, true), PAUSE_MS);
+    const timer = setTimeout(() => {
+      sent.current = wanted;
+      go(url, true);
+    }, PAUSE_MS);
     return () => clearTimeout(timer);
   }, [text]);
+  useEffect(() => {
+    // A link to this page has led elsewhere than what is in the box.
+    if (asked === sent.current) return;
+    sent.current = asked;
+    setText(asked);
+  }, [asked]);
   return html`
     <${Head} title=${t("find.title")} />
     <form class="search" role="search" onSubmit=${(/** @type {Event} */ e) => e.preventDefault()}>
@@ -46,9 +56,7 @@ export function Find() {
 /** @param {{q: string}} props */
 function Results({ q }) {
   const list = found(q);
-  useEffect(() => {
-    if (list.phase.peek() === "new" || arrival !== "back") void list.load();
-  }, [list]);
+  useFresh(list);
   const row = (/** @type {string} */ id) => html`<${PersonRow} id=${id} />`;
   return html`<${Scroll} list=${list} row=${row} empty=${html`<p>${t("find.none", { q })}</p>`}
     label=${t("find.title")} />`;

@@ -2,8 +2,7 @@
 import { useEffect, useState } from "preact/hooks";
 import { users } from "../api.js";
 import { t } from "../i18n/index.js";
-import { around, learnFollows, postsOf } from "../lists.js";
-import { arrival } from "../router.js";
+import { around, learnFollow, learnFollows, postsOf } from "../lists.js";
 import { follow, idOf, keepPerson, language, myId, person } from "../state.js";
 import { month, short } from "../time.js";
 import { asProblem } from "../wire.js";
@@ -12,7 +11,7 @@ import { Head } from "../parts/page.js";
 import { FollowButton, PersonRow, nameOf } from "../parts/person.js";
 import { Portrait } from "../parts/portrait.js";
 import { PostCard } from "../parts/post.js";
-import { Scroll } from "../parts/scroll.js";
+import { Scroll, useFresh } from "../parts/scroll.js";
 import { Empty, Failed, Skeleton } from "../parts/states.js";
 import { Words } from "../parts/words.js";
 
@@ -32,7 +31,8 @@ export function ProfilePage({ handle, tab }) {
         keepPerson(profile);
         if (!current) return;
         setId(profile.userId);
-        void refreshFollow(profile.userId);
+        // Counts change while one looks elsewhere.
+        void learnFollow(profile.userId);
       },
       (error) => current && setProblem(asProblem(error)),
     );
@@ -58,13 +58,6 @@ export function ProfilePage({ handle, tab }) {
       ? html`<${Posts} key="posts" id=${profile.userId} />`
       : html`<${People} key=${tab} id=${profile.userId} side=${tab} />`}
   `;
-}
-
-/** Counts change while one looks elsewhere. @param {string} id */
-async function refreshFollow(id) {
-  const state = await users.follow(id).catch(() => null);
-  const slot = follow(id);
-  if (state && !slot.peek()?.busy) slot.value = { ...state, busy: false };
 }
 
 /** @param {{profile: Profile}} props */
@@ -120,9 +113,7 @@ function Tabs({ handle, tab }) {
 /** @param {{id: string}} props */
 function Posts({ id }) {
   const list = postsOf(id);
-  useEffect(() => {
-    if (list.phase.peek() === "new" || arrival !== "back") void list.load();
-  }, [list]);
+  useFresh(list);
   const row = (/** @type {string} */ postId) => html`<li><${PostCard} id=${postId} /></li>`;
   return html`<${Scroll} list=${list} row=${row} empty=${html`<p>${t("profile.noPosts")}</p>`}
     label=${t("profile.posts")} />`;
@@ -131,8 +122,8 @@ function Posts({ id }) {
 /** @param {{id: string, side: "followers" | "following"}} props */
 function People({ id, side }) {
   const list = around(id, side);
+  useFresh(list);
   useEffect(() => {
-    if (list.phase.peek() === "new" || arrival !== "back") void list.load();
     void learnFollows(list.ids.peek());
   }, [list]);
   const none = t(side === "followers" ? "profile.noFollowers" : "profile.noFollowing");

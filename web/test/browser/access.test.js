@@ -1,15 +1,11 @@
 // axe on every page in both themes and languages, the keyboard, and the narrowest telephone.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { Server, axe, launch, visit } from "./world.js";
+import { test } from "node:test";
+import { axe, stage } from "./world.js";
 
-const server = new Server();
-let browser;
 let person;
 let postId;
-before(async () => {
-  await server.start();
-  browser = await launch();
+const { visit } = stage(async (server) => {
   person = await server.person("hanako", "花子");
   const other = await server.person("long_handle_of_thirty_letters_", "n\u0301".repeat(25));
   const texts = ["x".repeat(200), "مرحبا بالعالم #وسم", "長い".repeat(250), "https://example.org/" + "a".repeat(300)];
@@ -17,10 +13,6 @@ before(async () => {
   await person.post("自分の投稿 #タグ");
   await person.follow(other);
   await person.as("POST", `/posts/${postId}/likes`);
-});
-after(async () => {
-  await browser?.close();
-  await server.end();
 });
 
 const PLACES = () => [
@@ -32,14 +24,14 @@ for (const colorScheme of ["light", "dark"]) {
   for (const locale of ["ja-JP", "en-US"]) {
     test(`axe finds nothing (${colorScheme}, ${locale})`, async () => {
       const options = { colorScheme, locale, reducedMotion: "reduce" };
-      const stranger = await visit(browser, server, null, options);
+      const stranger = await visit(null, options);
       for (const path of ["/", "/sign-in", "/nowhere"]) {
         await stranger.go(path);
         await stranger.page.locator("main h1").waitFor();
         assert.deepEqual(await axe(stranger.page), [], path);
       }
       await stranger.context.close();
-      const member = await visit(browser, server, person, options);
+      const member = await visit(person, options);
       for (const path of PLACES()) {
         await member.go(path);
         await member.page.locator("main h1").waitFor();
@@ -55,7 +47,7 @@ for (const colorScheme of ["light", "dark"]) {
 }
 
 test("nothing is wider than a telephone of 320 pixels", async () => {
-  const { context, page, go } = await visit(browser, server, person, {
+  const { context, page, go } = await visit(person, {
     viewport: { width: 320, height: 640 },
   });
   for (const path of PLACES()) {
@@ -71,7 +63,7 @@ test("nothing is wider than a telephone of 320 pixels", async () => {
 });
 
 test("the keyboard reaches everything, and focus comes back", async () => {
-  const { context, page, complaints, go } = await visit(browser, server, person);
+  const { context, page, complaints, go } = await visit(person);
   await go("/");
   await page.locator("article.post").nth(2).waitFor();
   const current = () => page.evaluate(() => document.activeElement?.getAttribute("data-post"));
@@ -100,7 +92,7 @@ test("the keyboard reaches everything, and focus comes back", async () => {
 });
 
 test("a first visit is small, asks nobody else, and shifts nothing", async () => {
-  const { context, page, complaints, go } = await visit(browser, server);
+  const { context, page, complaints, go } = await visit();
   const session = await context.newCDPSession(page);
   await session.send("Network.enable");
   let bytes = 0;

@@ -1,18 +1,9 @@
 // Two people in two browsers: from signing up to a deleted account.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { PASSWORD, SOON_MS, Server, launch, visit } from "./world.js";
+import { test } from "node:test";
+import { PASSWORD, SOON_MS, stage } from "./world.js";
 
-const server = new Server();
-let browser;
-before(async () => {
-  await server.start();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await server.end();
-});
+const { server, visit } = stage();
 
 const post = (page, text) => page.locator("article.post", { hasText: text });
 
@@ -26,7 +17,7 @@ async function signUp(page, name, handle) {
 }
 
 test("two people find, follow, read, like and leave each other", async () => {
-  const [anna, ben] = [await visit(browser, server), await visit(browser, server)];
+  const [anna, ben] = [await visit(), await visit()];
   await anna.go("/");
   await signUp(anna.page, "Anna", "anna_1");
   await ben.go("/settings");
@@ -119,7 +110,7 @@ test("two people find, follow, read, like and leave each other", async () => {
 test("settings change the profile, the password and the sessions", async () => {
   const person = await server.person("cleo_1", "Cleo");
   await person.post("To be exported");
-  const { page, context, complaints, go } = await visit(browser, server, person);
+  const { page, context, complaints, go } = await visit(person);
   const other = await context.newPage();
   await go("/settings");
   await other.goto(`${server.url}/`);
@@ -163,7 +154,7 @@ test("settings change the profile, the password and the sessions", async () => {
 test("a token that has expired is renewed once for all tabs", async () => {
   const person = await server.person("dora_1");
   await person.post("still here");
-  const { context, page, complaints, go } = await visit(browser, server, { ...person, expiresIn: 1 });
+  const { context, page, complaints, go } = await visit({ ...person, expiresIn: 1 });
   let refreshes = 0;
   await context.route("**/auth/refresh", (route) => {
     refreshes += 1;
@@ -177,10 +168,97 @@ test("a token that has expired is renewed once for all tabs", async () => {
   await context.close();
 });
 
+test("what arrives or is written while new posts wait is shown with them", async () => {
+  const reader = await server.person("finn_1");
+  const [known, met, left] = [
+    await server.person("gina_1"), await server.person("hugo_1"), await server.person("iris_1"),
+  ];
+  await reader.follow(known);
+  await known.post("there before");
+  await met.post("comes by a follow");
+  await left.post("followed by mistake");
+  const { context, page, complaints, go } = await visit(reader);
+  const home = () => page.getByRole("link", { name: "Home" }).click();
+  const arrived = (count) => page.getByRole("button", { name: new RegExp(`^${count} new post`) });
+  const find = async (handle) => {
+    await page.getByRole("link", { name: "Find" }).click();
+    const box = page.getByLabel("Handle or name");
+    assert.equal(await box.inputValue(), "");
+    await box.fill(handle);
+    await page.waitForURL(`**/find?q=${handle}`);
+    await page.getByRole("button", { name: `Follow ${handle}`, exact: true }).first().click();
+    await page.getByRole("button", { name: `Following: unfollow ${handle}` }).first().waitFor();
+    // By the same link: the box is empty again.
+    await page.getByRole("link", { name: "Find" }).click();
+    await page.waitForFunction(() => document.querySelector("#find")?.value === "");
+    await home();
+  };
+  await go("/");
+  await post(page, "there before").waitFor();
+  await find("hugo_1");
+  await arrived(1).waitFor();
+  await page.locator("#compose-page").fill("one's own");
+  await page.keyboard.press("Control+Enter");
+  await page.locator("[data-post]", { hasText: "one's own" }).waitFor();
+  await known.post("comes live");
+  await arrived(2).click();
+  const texts = () => page.locator("main [data-post] .words").allTextContents();
+  const all = ["comes live", "one's own", "comes by a follow", "there before"];
+  assert.deepEqual(await texts(), all);
+
+  await find("iris_1");
+  await arrived(1).waitFor();
+  await page.getByRole("link", { name: "Find" }).click();
+  await page.getByLabel("Handle or name").fill("iris_1");
+  await page.getByRole("button", { name: "Following: unfollow iris_1" }).first().click();
+  await page.getByRole("button", { name: "Follow iris_1", exact: true }).first().waitFor();
+  await home();
+  await arrived(1).waitFor({ state: "detached" });
+  await known.post("at last");
+  await arrived(1).click();
+  assert.deepEqual(await texts(), ["at last", ...all]);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("what one person asked is not answered to the next", async () => {
+  const [one, next] = [await server.person("jana_1"), await server.person("karl_1")];
+  const { postId } = await next.post("liked by one");
+  await one.as("POST", `/posts/${postId}/likes`);
+  const { context, page, complaints, go } = await visit(one);
+  const other = await context.newPage();
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  let held = 0;
+  await page.route(/\/likes\?/, async (route) => {
+    if (route.request().headers().authorization === `Bearer ${one.accessToken}`) {
+      held += 1;
+      await released;
+    }
+    await route.continue();
+  });
+  await other.goto(`${server.url}/`);
+  await Promise.all([page.waitForRequest(/\/likes\?/), go("/explore")]);
+  const { user, accessToken, refreshToken } = next;
+  const session = { user, accessToken, refreshToken, expiresAt: Date.now() + 600_000 };
+  await other.evaluate((kept) => localStorage.setItem("mini-sns.session", kept), JSON.stringify(session));
+  await page.locator(".rail .self", { hasText: "@karl_1" }).waitFor();
+  const like = post(page, "liked by one").getByRole("button", { name: "Like" });
+  await like.waitFor();
+  assert.ok(held > 0);
+  const answered = page.waitForResponse((response) => /\/likes\?/.test(response.url()));
+  release();
+  await answered;
+  await page.waitForTimeout(300);
+  assert.equal(await like.getAttribute("aria-pressed"), "false");
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
 test("back shows the same place", async () => {
   const person = await server.person("emil_1");
   for (let at = 0; at < 45; at += 1) await person.post(`post number ${at}`);
-  const { context, page, complaints, go } = await visit(browser, server, person);
+  const { context, page, complaints, go } = await visit(person);
   await go("/explore");
   await post(page, "post number 44").waitFor();
   while (!(await post(page, /number 8(?!\d)/).count())) {

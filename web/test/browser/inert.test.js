@@ -1,19 +1,10 @@
 // What people type stays text: the corpus in posts, names, bios and addresses runs nothing.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { VECTORS } from "../vectors.js";
-import { Server, launch, visit } from "./world.js";
+import { stage } from "./world.js";
 
-const server = new Server();
-let browser;
-before(async () => {
-  await server.start();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await server.end();
-});
+const { server, visit } = stage();
 
 test("there are sixty vectors and more", () => assert.ok(VECTORS.length >= 60));
 
@@ -26,7 +17,7 @@ test("nothing that a person typed runs", async () => {
     await reader.follow(writer);
     await writer.post(vector);
   }
-  const { context, page, complaints, go } = await visit(browser, server, reader);
+  const { context, page, complaints, go } = await visit(reader);
   const places = ["/", "/explore", "/@writer_1", "/@reader_1/following"];
   for (const path of places) {
     await go(path);

@@ -1,25 +1,16 @@
 // Offline and back, a server that is killed and started again, and a long scroll.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { Server, launch, visit } from "./world.js";
+import { test } from "node:test";
+import { stage } from "./world.js";
 
-const server = new Server();
-let browser;
-before(async () => {
-  await server.start();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await server.end();
-});
+const { server, visit } = stage();
 
 const post = (page, text) => page.locator("article.post", { hasText: text });
 const PATIENT = { timeout: 20_000 };
 
 test("what is written offline is kept, and sent once there is a connection", async () => {
   const person = await server.person("offline_1");
-  const { context, page, complaints, go } = await visit(browser, server, person);
+  const { context, page, complaints, go } = await visit(person);
   await go("/");
   await page.getByText("Nobody's posts yet").waitFor();
   await context.setOffline(true);
@@ -42,7 +33,7 @@ test("a server that is killed and comes back loses nothing on the screen", async
   const [reader, writer] = [await server.person("reader_2"), await server.person("writer_2")];
   await reader.follow(writer);
   await writer.post("before the end");
-  const { context, page, complaints, go } = await visit(browser, server, reader);
+  const { context, page, complaints, go } = await visit(reader);
   await go("/");
   await post(page, "before the end").waitFor();
   await page.waitForTimeout(500);
@@ -70,7 +61,7 @@ test("five hundred posts scroll by, each once, in steady memory", async () => {
   for (let at = 0; at < 500; at += 20) {
     await Promise.all(Array.from({ length: 20 }, (_, i) => writer.post(`number ${at + i}`)));
   }
-  const { context, page, complaints, go } = await visit(browser, server, reader);
+  const { context, page, complaints, go } = await visit(reader);
   const session = await context.newCDPSession(page);
   const heap = async () => {
     await session.send("HeapProfiler.collectGarbage");

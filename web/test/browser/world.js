@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { after, before } from "node:test";
 
 const { MINI_SNS_PACKAGES = "", MINI_SNS_BIN = "", CHROMIUM = "/usr/bin/chromium" } = process.env;
 const packages = createRequire(join(MINI_SNS_PACKAGES, "package.json"));
@@ -122,6 +123,25 @@ export async function visit(browser, server, person, options = {}) {
   const page = await context.newPage();
   page.setDefaultTimeout(SOON_MS * 2);
   return { context, page, complaints, go: (path) => page.goto(server.url + path) };
+}
+
+/**
+ * The server that the tests of one file share, and `visit` with a browser that they share.
+ * @param {(server: Server) => Promise<void>} [prepare]  fills the server before the first test
+ */
+export function stage(prepare) {
+  const server = new Server();
+  let browser;
+  before(async () => {
+    await server.start();
+    browser = await launch();
+    await prepare?.(server);
+  });
+  after(async () => {
+    await browser?.close();
+    await server.end();
+  });
+  return { server, visit: (person, options) => visit(browser, server, person, options) };
 }
 
 /** What axe has to say about a page, in short. */
