@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use axum::extract::ConnectInfo;
+use http::HeaderName;
 use http::request::Parts;
 
 /// A range of addresses in CIDR notation; a bare address is a range of one.
@@ -55,11 +56,30 @@ impl Network {
     }
 }
 
+/// The scheme by which a client came to the proxy.
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+
+/// Who sent it; none where the server does not tell.
+fn peer(parts: &Parts) -> Option<IpAddr> {
+    Some(parts.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip().to_canonical())
+}
+
+fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.contains(address))
+}
+
+/// Takes out what only a proxy may say of the client's way here, where none of ours says it.
+pub(crate) fn unsay(parts: &mut Parts, trusted: &[Network]) {
+    if peer(parts).is_some_and(|peer| !is_trusted(peer, trusted)) {
+        parts.headers.remove(FORWARDED_PROTO);
+    }
+}
+
 /// The client: the connection's peer, or the nearest untrusted hop that trusted proxies name.
 /// None where the server does not tell the peer.
 pub(crate) fn client(parts: &Parts, trusted: &[Network]) -> Option<IpAddr> {
-    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip().to_canonical();
-    let is_trusted = |address| trusted.iter().any(|network| network.contains(address));
+    let peer = peer(parts)?;
+    let is_trusted = |address| is_trusted(address, trusted);
     if !is_trusted(peer) {
         return Some(peer);
     }
@@ -117,6 +137,22 @@ mod tests {
     fn strangers_cannot_name_another_address() {
         assert_eq!(seen("9.9.9.9:1", &["1.1.1.1"], &[]), "9.9.9.9");
         assert_eq!(seen("9.9.9.9:1", &["1.1.1.1"], &["10.0.0.0/8"]), "9.9.9.9");
+    }
+
+    #[test]
+    fn strangers_cannot_say_by_which_scheme_they_came() {
+        let kept = |peer: Option<&str>| {
+            let request = Request::builder().header(FORWARDED_PROTO, "https");
+            let (mut parts, ()) = request.body(()).unwrap().into_parts();
+            if let Some(peer) = peer {
+                parts.extensions.insert(ConnectInfo::<SocketAddr>(peer.parse().unwrap()));
+            }
+            unsay(&mut parts, &["10.0.0.0/8".parse().unwrap()]);
+            parts.headers.contains_key(FORWARDED_PROTO)
+        };
+        assert!(!kept(Some("9.9.9.9:1")));
+        assert!(kept(Some("10.0.0.1:1")));
+        assert!(kept(None), "API Gateway tells no peer, and sets the header itself");
     }
 
     #[test]

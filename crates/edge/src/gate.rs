@@ -112,7 +112,8 @@ impl Gate {
     /// Serves one request.
     async fn pass(&self, request: Request, route: routing::Route) -> Response {
         let started = Instant::now();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        address::unsay(&mut parts, &self.edge.config.trusted_proxies);
         let version = parts.version;
         let mut upload = Upload::new(&parts, body);
         let mut visit = self.greet(&parts);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use edge::{Caller, Json};
-use http::header::{CACHE_CONTROL, HOST};
+use http::header::{CACHE_CONTROL, HOST, VARY};
 use http::{HeaderMap, StatusCode};
 use kernel::identity::{Revoke, Tokens};
 use kernel::{Code, Problem};
@@ -343,7 +343,8 @@ async fn configuration(
         response_types_supported: vec!["none".into()],
         claims_supported: claims.map(str::to_owned).to_vec(),
     };
-    Ok(([(CACHE_CONTROL, "public, max-age=300")], axum::Json(configuration)).into_response())
+    let headers = [(CACHE_CONTROL, "public, max-age=300"), (VARY, "x-forwarded-proto")];
+    Ok((headers, axum::Json(configuration)).into_response())
 }
 
 /// The address that this client reaches us by: the host it named, by the scheme that a proxy says
