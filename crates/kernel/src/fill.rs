@@ -113,7 +113,7 @@ impl<'a, T> Fill<'a, T> {
     /// query where no row can be left.
     pub fn query(&self, partition: &str) -> Option<Query> {
         let newest = match &self.newest {
-            Some(Newest::Settled(sort)) if self.reaches_newest() => Bound::Included(sort.clone()),
+            Some(Newest::Settled(sort)) => Bound::Included(sort.clone()),
             _ => Bound::Unbounded,
         };
         let at = self.at.clone().map_or(Bound::Unbounded, Bound::Excluded);

@@ -217,7 +217,7 @@ impl Objects {
             let counts = async { if_there("likeCount", peers.like_counts(&uncounted).await) };
             let (posts, counts) = tokio::try_join!(posts, counts)?;
             let mut posts = posts.into_iter();
-            for place in places.iter().filter(|_| !absent.is_empty()) {
+            for place in places {
                 if found[*place].is_none() {
                     found[*place] = posts.next().flatten().map(|post| self.keep_post(&post));
                 }

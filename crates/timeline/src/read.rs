@@ -76,14 +76,16 @@ pub(crate) async fn hydrate(
 pub(crate) fn rules(entries: &[FeedEntry], hydrated: Hydrated) -> Vec<Item> {
     let Hydrated { posts, authors, liked, exist } = hydrated;
     let mut items = Vec::with_capacity(entries.len());
-    for (place, ((entry, author), exists)) in entries.iter().zip(authors).zip(exist).enumerate() {
+    let Posts { shown, uncounted } = posts;
+    let hydrated = entries.iter().zip(shown).zip(authors).zip(exist);
+    for (place, (((entry, post), author), exists)) in hydrated.enumerate() {
         let author = match author {
             Author::Known(author) => Some(author),
             Author::Unknown => None,
             Author::Gone => continue,
         };
-        if let (Some(post), true) = (&posts.shown[place], exists) {
-            let (post, like_count) = (Arc::clone(post), posts.likes(place));
+        if let (Some(post), true) = (post, exists) {
+            let like_count = (!uncounted.contains(&place)).then(|| post.likes());
             let liked = liked.as_ref().map(|liked| liked[place]);
             items.push(Item { post_id: entry.post_id, post, author, like_count, liked });
         }

@@ -162,9 +162,11 @@ impl Turn<'_> {
         match self {
             Self::Alone { last, numbered, alone } => {
                 if *numbered {
-                    // Before the rows that carry it.
+                    // Before the rows that carry it; among those the order is all one.
                     let body = json(&**last);
-                    rows.insert(0, Scatter::Put { key: key(), body, expires_at: None });
+                    rows.push(Scatter::Put { key: key(), body, expires_at: None });
+                    let last = rows.len() - 1;
+                    rows.swap(0, last);
                 }
                 Ok(store::scatter_all(&*alone.table, rows).await?)
             }

@@ -116,6 +116,8 @@ enum Failure {
     Busy,
     #[error("the turn has gone over to another process")]
     Lost,
+    #[error("to renew the turn's lease took as long as it lasts")]
+    Late,
 }
 
 impl From<Failure> for Problem {
@@ -236,6 +238,11 @@ impl Lease {
         last.unwrap_or_default()
     }
 
+    /// Whether more than the margin is left.
+    fn is_enough(&self, held: &Held) -> bool {
+        held.term.as_ref().is_some_and(|term| self.left(term) > self.margin())
+    }
+
     /// Makes sure that the lease is ours for more than the margin, and renews it in time. As long
     /// as nobody else has taken it, it can be renewed however late that is.
     pub(super) async fn secure(&self, held: &mut Held) -> Result<(), Problem> {
@@ -246,13 +253,14 @@ impl Lease {
         }
         let row = self.row(self.clock.now(), term.last, term.row.visible);
         match self.change(held, row).await {
+            // It may have taken long.
+            Ok(()) if self.is_enough(held) => Ok(()),
+            Ok(()) => Err(Failure::Late.into()),
             // A table that throttles may not do so the next time.
             Err(problem) if problem.code == Code::Unavailable => {
-                let term = held.term.as_ref().filter(|_| is_covered);
-                let enough = term.is_some_and(|term| self.left(term) > self.margin());
-                if enough { Ok(()) } else { Err(problem) }
+                if is_covered && self.is_enough(held) { Ok(()) } else { Err(problem) }
             }
-            changed => changed,
+            Err(problem) => Err(problem),
         }
     }
 

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use async_trait::async_trait;
 use conformance::faulty::{Faults, Faulty};
 use conformance::{Oracle, TestClock};
@@ -133,43 +135,76 @@ async fn a_turn_that_was_broken_off_does_not_keep_its_own_process_waiting() {
     assert!(get_one(&*table, key()).await.unwrap().is_some());
 }
 
-/// A table whose scatters take a minute.
-struct Slow(Arc<dyn Table>, Arc<TestClock>);
+/// A table whose commits and scatters take their time.
+struct Slow {
+    table: Arc<dyn Table>,
+    clock: Arc<TestClock>,
+    commit_millis: AtomicU64,
+    scatter_millis: u64,
+}
+
+impl Slow {
+    fn new(scatter_millis: u64) -> Arc<Self> {
+        let clock = TestClock::new();
+        let (table, commit_millis) = (Oracle::new(clock.clone()), AtomicU64::default());
+        Arc::new(Self { table, clock, commit_millis, scatter_millis })
+    }
+
+    async fn pass(&self, millis: u64) {
+        for _ in 0..millis / 100 {
+            sleep(Duration::from_millis(100)).await;
+            self.clock.advance(Duration::from_millis(100));
+        }
+    }
+}
 
 #[async_trait]
 impl Table for Slow {
     async fn get(&self, keys: &[Key]) -> Result<Vec<Option<Item>>, TableError> {
-        self.0.get(keys).await
+        self.table.get(keys).await
     }
 
     async fn query(&self, query: Query) -> Result<Items, TableError> {
-        self.0.query(query).await
+        self.table.query(query).await
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), TableError> {
-        self.0.commit(writes).await
+        self.pass(self.commit_millis.load(Ordering::Acquire)).await;
+        self.table.commit(writes).await
     }
 
     async fn scatter(&self, writes: Vec<Scatter>) -> Result<(), TableError> {
-        for _ in 0..600 {
-            sleep(Duration::from_millis(100)).await;
-            self.1.advance(Duration::from_millis(100));
-        }
-        self.0.scatter(writes).await
+        self.pass(self.scatter_millis).await;
+        self.table.scatter(writes).await
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn it_is_renewed_while_rows_are_being_written() {
-    let clock = TestClock::new();
-    let table: Arc<dyn Table> = Arc::new(Slow(Oracle::new(clock.clone()), clock.clone()));
-    let (a, b) = (lease(1, &table, &clock), lease(2, &table, &clock));
+    let slow = Slow::new(60_000);
+    let table: Arc<dyn Table> = slow.clone();
+    let (a, b) = (lease(1, &table, &slow.clock), lease(2, &table, &slow.clock));
     let mut held = a.take().await.unwrap();
     let number = a.next(&mut held);
     let (written, taken) = tokio::join!(a.write(&mut held, row("1")), b.take());
     assert!(written.is_ok() && taken.is_err());
     a.show(&mut held).await.unwrap();
     assert_eq!(b.visible().await.unwrap(), number);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_written_under_a_renewal_that_came_too_late() {
+    let slow = Slow::new(0);
+    let table: Arc<dyn Table> = slow.clone();
+    let a = lease(1, &table, &slow.clock);
+    let mut held = a.take().await.unwrap();
+    a.next(&mut held);
+    slow.pass(2_000).await;
+    slow.commit_millis.store(2_500, Ordering::Release);
+    a.write(&mut held, row("1")).await.unwrap_err();
+    assert_eq!(get_one(&*table, Key::new("row", "1")).await.unwrap(), None);
+    slow.commit_millis.store(0, Ordering::Release);
+    a.write(&mut held, row("1")).await.unwrap();
 }
 
 /// What a process does with a turn: numbers given, whether it shows them, how it ends.
