@@ -10,6 +10,7 @@ mod connections;
 mod events;
 mod flows;
 mod gateway;
+mod nowhere;
 mod person;
 mod runtime;
 mod stage;
