@@ -1,0 +1,1 @@
+//! Every requirement that AWS provides, in the templates with its value.
