@@ -14,8 +14,9 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::metering::Meters;
 use crate::settings::{Refused, Settings};
-use crate::{World, logging};
+use crate::{World, logging, metering};
 
 /// What a bootstrap was made for.
 #[async_trait]
@@ -86,6 +87,7 @@ fn complain(refused: &Refused) {
 fn serve(wire: Wire) -> Result<(), Refused> {
     let settings = Settings::of_environment();
     logging::start(&settings)?;
+    let meters = metering::start(&settings)?;
     // What the Runtime API's client panics for when it is not there.
     for name in
         ["AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION"]
@@ -98,7 +100,7 @@ fn serve(wire: Wire) -> Result<(), Refused> {
     let runtime = runtime.map_err(|error| Refused(error.to_string()))?;
     runtime.block_on(async {
         let function = wire(&World::new(settings)?)?;
-        let handler = service_fn(move |event| answer(Arc::clone(&function), event));
+        let handler = service_fn(move |event| answer(Arc::clone(&function), meters, event));
         let served = Runtime::new(handler).run().await;
         served.map_err(|error| Refused(format!("the Runtime API: {error}")))
     })
@@ -106,16 +108,19 @@ fn serve(wire: Wire) -> Result<(), Refused> {
 
 async fn answer(
     function: Arc<dyn Function>,
+    meters: &'static Meters,
     event: LambdaEvent<Box<RawValue>>,
 ) -> Result<Box<RawValue>, Failure> {
     let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
     let left = Time::from_millis(deadline).since(SystemClock.now()).min(LEFT_MAX);
-    let span = tracing::info_span!("event", aws_request_id = event.context.request_id);
+    let request_id = event.context.request_id;
+    let span = tracing::info_span!("event", aws_request_id = request_id);
     let answering = function.invoke(&event.payload, Instant::now() + left).instrument(span);
     let answered = answering.await;
     if let Err(Failure { kind, message }) = &answered {
         tracing::warn!(kind, message, "an event was not answered");
     }
+    meters.write(&request_id, SystemClock.now());
     answered
 }
 

@@ -24,6 +24,7 @@ mod http_api;
 mod logging;
 #[cfg(feature = "timeline")]
 mod messages;
+mod metering;
 #[cfg(feature = "posts")]
 pub mod posts;
 #[cfg(any(feature = "users", feature = "posts", feature = "social", feature = "timeline"))]

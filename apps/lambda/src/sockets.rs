@@ -3,11 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use aws::redis::SocketRegistry;
 use http::StatusCode;
-use kernel::{Principal, Time};
+use kernel::sockets::count_ends;
+use kernel::{Clock, Principal, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -32,6 +34,12 @@ pub(crate) struct SocketContext {
     /// What the authorizer said at `$connect`.
     #[serde(default)]
     authorizer: HashMap<String, Value>,
+    /// When it was opened.
+    #[serde(default)]
+    connected_at: Option<i64>,
+    /// At `$disconnect`, with what close code it ended.
+    #[serde(default)]
+    disconnect_status_code: Option<u16>,
 }
 
 impl SocketContext {
@@ -47,6 +55,20 @@ impl SocketContext {
             session: text("session")?.to_owned(),
             expires_at: Time::from_millis(millis),
         })
+    }
+}
+
+/// API Gateway ends a socket after 2 h, as it says.
+const LIFE: Duration = Duration::from_mins(119);
+/// Normal closure, going away, and no code at all: what clients close with.
+const CLOSED_BY_CLIENT: [u16; 3] = [1000, 1001, 1005];
+
+impl SocketContext {
+    /// Whether a socket has ended as sockets do: its client closed it, or its time was over.
+    fn has_ended_as_expected(&self, now: Time) -> bool {
+        let opened = self.connected_at.map(Time::from_millis);
+        opened.is_some_and(|opened| now.since(opened) >= LIFE)
+            || self.disconnect_status_code.is_some_and(|code| CLOSED_BY_CLIENT.contains(&code))
     }
 }
 
@@ -91,11 +113,14 @@ impl Function for Connect {
     }
 }
 
-struct Disconnect(SocketRegistry);
+struct Disconnect {
+    registry: SocketRegistry,
+    clock: Arc<dyn Clock>,
+}
 
 /// Takes out a socket that has ended.
 pub fn disconnect(world: &World) -> Result<Arc<dyn Function>, Refused> {
-    Ok(Arc::new(Disconnect(registry(world)?)))
+    Ok(Arc::new(Disconnect { registry: registry(world)?, clock: Arc::clone(&world.clock) }))
 }
 
 #[async_trait]
@@ -103,9 +128,32 @@ impl Function for Disconnect {
     /// Nobody waits for this: an entry that stays goes at the next frame, or expires.
     async fn invoke(&self, event: &RawValue, _until: Instant) -> Result<Box<RawValue>, Failure> {
         let SocketEvent { request_context: context } = read(event)?;
-        if let Err(problem) = self.0.leave(&context.connection_id).await {
+        count_ends(context.has_ended_as_expected(self.clock.now()), 1);
+        if let Err(problem) = self.registry.leave(&context.connection_id).await {
             tracing::warn!(%problem, "a socket that has ended stays entered");
         }
         written(&SocketAnswer::from(StatusCode::OK))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(minutes: u64, code: Option<u16>) -> bool {
+        let context = SocketContext {
+            connection_id: String::new(),
+            authorizer: HashMap::new(),
+            connected_at: Some(0),
+            disconnect_status_code: code,
+        };
+        context.has_ended_as_expected(Time::from_millis(0) + Duration::from_mins(minutes))
+    }
+
+    #[test]
+    fn only_sockets_that_end_before_their_time_and_without_their_client_are_lost() {
+        assert!(ended(5, Some(1000)) && ended(5, Some(1001)) && ended(5, Some(1005)));
+        assert!(!ended(5, Some(1006)) && !ended(5, Some(1011)) && !ended(118, None));
+        assert!(ended(120, Some(1006)) && ended(120, None), "its two hours were over");
     }
 }

@@ -52,6 +52,13 @@ impl CloseCode {
     }
 }
 
+/// Counts sockets that ended, in `websocket_disconnects_total`: `expected` as sockets end every day
+/// (the client closed it, its time was over), or `lost`, which many at once must not be.
+pub fn count_ends(is_expected: bool, sockets: u64) {
+    let kind = if is_expected { "expected" } else { "lost" };
+    metrics::counter!("websocket_disconnects_total", "kind" => kind).increment(sockets);
+}
+
 /// Sends frames to people.
 #[async_trait]
 pub trait Sockets: Send + Sync {

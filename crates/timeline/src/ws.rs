@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use kernel::sockets::{CloseCode, Mailbox};
+use kernel::sockets::{CloseCode, Mailbox, count_ends};
 use kernel::{Code, Limit, Principal, Problem, UserId};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -38,6 +38,13 @@ enum End {
     Closed,
     /// Nobody is there any more.
     Lost,
+}
+
+impl End {
+    /// Whether sockets end so every day. Else something stood in the way, or somebody misbehaved.
+    fn is_expected(&self) -> bool {
+        matches!(self, Self::Closed | Self::Close(CloseCode::GoingAway | CloseCode::TokenExpired))
+    }
 }
 
 struct Session {
@@ -132,6 +139,7 @@ impl Session {
             },
             Err(end) => end,
         };
+        count_ends(end.is_expected(), 1);
         let wait = self.timeline.config.close_wait;
         // Out of the hub first: nothing more is meant for this socket.
         let Self { socket, mailbox, .. } = self;

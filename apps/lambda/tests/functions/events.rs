@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use kernel::Clock;
+use kernel::clock::SystemClock;
 use serde_json::{Value, json};
 
 /// A request of a REST API with proxy integration.
@@ -146,8 +148,8 @@ pub(crate) fn socket_context(route: &str, kind: &str, id: &str, authorizer: &Val
         "requestTime": "24/Nov/2026:12:00:00 +0000",
         "messageDirection": "IN",
         "stage": "prod",
-        "connectedAt": 1_795_521_600_000_i64,
-        "requestTimeEpoch": 1_795_521_600_000_i64,
+        "connectedAt": SystemClock.now().millis(),
+        "requestTimeEpoch": SystemClock.now().millis(),
         "identity": {"sourceIp": "192.0.2.1"},
         "requestId": "Hc9aVFeJIAMFW1g=",
         "domainName": "ws.execute-api.us-east-1.amazonaws.com",

@@ -1,5 +1,6 @@
 //! The flows of the architecture document, through the functions.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -137,6 +138,61 @@ async fn forget(stage: &Stage, known: &Value, id: &str) {
     let function = stage.functions().get("socket-disconnect").await;
     let ended = crate::events::socket("$disconnect", id, known);
     assert_eq!(function.invoke(&ended).await.unwrap()["statusCode"], 200);
+}
+
+/// R2.9: what CloudWatch takes out of the functions' logs, and nothing that it would bill beside.
+#[tokio::test]
+async fn custom_metrics_are_in_the_log() {
+    let stage = Stage::new().await;
+    let (author, reader) =
+        (Person::register(&stage, "hanako").await, Person::register(&stage, "taro").await);
+    reader.ask(Method::POST, &format!("/users/{}/follow", author.id), None, 200).await;
+    let closed = reader.open("closed=").await.unwrap();
+    let lost = reader.open("lost=").await.unwrap();
+    author.post("to whoever listens").await;
+    stage.settled().await;
+    closed.end_with(1001).await;
+    lost.end_with(1006).await;
+    let metrics = async || {
+        let mut metrics = BTreeMap::<String, Vec<f64>>::new();
+        for line in stage.functions().log().await {
+            let line: Value = serde_json::from_str(&line).unwrap();
+            let Some(directive) = line["_aws"]["CloudWatchMetrics"].get(0) else { continue };
+            assert_eq!(
+                (&directive["Namespace"], &line["environment"]),
+                (&json!("MiniSNS"), &json!(stage.env))
+            );
+            for metric in directive["Metrics"].as_array().unwrap() {
+                let name = metric["Name"].as_str().unwrap();
+                let values = line[name].as_array().unwrap().iter().map(|it| it.as_f64().unwrap());
+                let name = format!("{name} {}", line["kind"].as_str().unwrap_or_default());
+                metrics.entry(name).or_default().extend(values);
+            }
+        }
+        metrics
+    };
+    // A process's last lines are read a moment after its answer.
+    let found = tokio::time::timeout(Duration::from_secs(10), async {
+        loop {
+            let metrics = metrics().await;
+            if metrics.contains_key("websocket_disconnects_total lost") {
+                return metrics;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut found = found.await.expect("the last line comes");
+    let open = found.get_mut("websocket_connections ").unwrap();
+    open.sort_by(f64::total_cmp);
+    assert_eq!(open, &[0.0, 1.0, 1.0, 2.0], "two opened and ended");
+    assert_eq!(found["websocket_disconnects_total expected"], [1.0]);
+    assert_eq!(found["websocket_disconnects_total lost"], [1.0]);
+    let delays = &found["timeline_update_delay_seconds "];
+    assert!(
+        delays.iter().all(|secs| (0.0..60.0).contains(secs)) && delays.len() == 1,
+        "{delays:?}"
+    );
+    assert_eq!(found.len(), 4, "{found:?}");
 }
 
 /// The door of the sockets.

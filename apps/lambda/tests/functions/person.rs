@@ -142,9 +142,15 @@ impl Socket<'_> {
 
     /// Ends it at the client's side.
     pub(crate) async fn end(self) {
+        self.end_with(1001).await;
+    }
+
+    /// Ends it with this close code, as API Gateway tells it.
+    pub(crate) async fn end_with(self, code: u16) {
         self.stage.connections.end(&self.id);
         let function = self.stage.functions().get("socket-disconnect").await;
-        let ended = events::socket("$disconnect", &self.id, &self.known);
+        let mut ended = events::socket("$disconnect", &self.id, &self.known);
+        ended["requestContext"]["disconnectStatusCode"] = json!(code);
         assert_eq!(function.invoke(&ended).await.unwrap()["statusCode"], 200);
     }
 }

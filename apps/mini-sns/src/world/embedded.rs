@@ -124,6 +124,7 @@ impl Engine for Embedded {
 
     async fn record_metrics(&self) {
         self.bus.record_metrics();
+        self.stores.all().iter().for_each(|(_, store)| store.record_metrics());
     }
 }
 

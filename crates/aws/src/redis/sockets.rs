@@ -56,6 +56,26 @@ return known and 0 or 1
     )
 });
 
+/// Enters a connection among all that are open, or takes it out where it is to be kept no longer;
+/// those that have ended without a word go first. How many there are then.
+static COUNT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local kept = tonumber(ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+if kept > 0 then
+    redis.call('ZADD', KEYS[1], now + kept, ARGV[1])
+    redis.call('PEXPIRE', KEYS[1], kept)
+else
+    redis.call('ZREM', KEYS[1], ARGV[1])
+end
+return redis.call('ZCARD', KEYS[1])
+",
+    )
+});
+
 /// The sockets of everybody, in Redis.
 #[derive(Clone)]
 pub struct SocketRegistry {
@@ -100,7 +120,19 @@ impl SocketRegistry {
             let _: Result<u8, Failure> = self.redis.query(&self.leave_user(user, connection)).await;
             return Err(failure.into());
         }
+        self.count(connection, kept_millis).await;
         Ok(entered)
+    }
+
+    /// Sets the gauge `websocket_connections` to the open sockets of everybody. A count that fails
+    /// is a gap in the curve and nothing else.
+    async fn count(&self, connection: &str, kept_millis: u64) {
+        let mut count = COUNT.key(self.redis.key("open", "sockets"));
+        count.arg(connection).arg(kept_millis);
+        match self.redis.invoke::<u32>(&count).await {
+            Ok(open) => metrics::gauge!("websocket_connections").set(f64::from(open)),
+            Err(failure) => tracing::debug!(%failure, "open sockets are not counted"),
+        }
     }
 
     /// Whether a connection is greeted for the first time: true once for each, as long as the
@@ -131,6 +163,7 @@ impl SocketRegistry {
     pub async fn forget(&self, user: UserId, connection: &str) -> Result<(), Problem> {
         let socket = redis::cmd("UNLINK").arg(self.socket_key(connection)).to_owned();
         self.redis.each::<u8>(vec![self.leave_user(user, connection), socket]).await?;
+        self.count(connection, 0).await;
         Ok(())
     }
 

@@ -123,16 +123,21 @@ impl Shared {
 
     /// Refuses while the disk is nearly full: a full one would stop the engine.
     fn room(&self, engine: &Engine) -> Result<(), TableError> {
-        let floor = self.free_space_floor_bytes.load(Ordering::Relaxed);
-        let needed = floor.saturating_add(engine.owed_bytes());
-        match self.directory.free_bytes() {
-            Ok(free) if free < needed => {
-                let what = format!("{free} bytes of disk space are left, {needed} are needed");
-                Err(TableError::Unavailable(what))
-            }
-            Ok(_) => Ok(()),
-            Err(error) => Err(TableError::Unavailable(format!("free disk space: {error}"))),
+        let (free, needed) = self.space(engine)?;
+        if free < needed {
+            let what = format!("{free} bytes of disk space are left, {needed} are needed");
+            return Err(TableError::Unavailable(what));
         }
+        Ok(())
+    }
+
+    /// Bytes of disk space that are free, and that must be for a write to be taken.
+    fn space(&self, engine: &Engine) -> Result<(u64, u64), TableError> {
+        let floor = self.free_space_floor_bytes.load(Ordering::Relaxed);
+        let free = self.directory.free_bytes();
+        let free =
+            free.map_err(|error| TableError::Unavailable(format!("free disk space: {error}")))?;
+        Ok((free, floor.saturating_add(engine.owed_bytes())))
     }
 
     fn row(&self, key: &Key) -> Result<Option<Row>, TableError> {
@@ -225,6 +230,18 @@ impl Store {
             return Err(failed());
         }
         self.shared.with_engine(|engine| self.shared.room(engine))
+    }
+
+    /// Sets the gauges `table_writable` (1 or 0) and `table_spare_disk_bytes`: how much may still be
+    /// written before the floor is reached.
+    pub fn record_metrics(&self) {
+        let table = || self.shared.name.clone();
+        let writable = if self.writable().is_ok() { 1.0 } else { 0.0 };
+        metrics::gauge!("table_writable", "table" => table()).set(writable);
+        if let Ok((free, needed)) = self.shared.with_engine(|engine| self.shared.space(engine)) {
+            let spare = free.saturating_sub(needed) as f64;
+            metrics::gauge!("table_spare_disk_bytes", "table" => table()).set(spare);
+        }
     }
 
     /// Changes the free disk space, in bytes, below which writes are refused.
