@@ -5,6 +5,7 @@
 
 mod bench;
 mod ci;
+mod infra;
 mod lambda;
 mod openapi;
 mod record;
@@ -39,6 +40,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Builds the functions of Lambda, and measures size, start and memory.
     Lambda(lambda::Arguments),
+    /// Checks the stacks of infra/: linters, translation, rules of our own.
+    Infra(infra::Arguments),
     /// Starts and stops what stands in for AWS in tests.
     Testbed(testbed::Arguments),
     /// Checks which crate may know which, and the rules that hold for every source file.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Openapi => openapi::write(),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Lambda(arguments) => lambda::run(&arguments),
+        Command::Infra(arguments) => infra::run(&arguments),
         Command::Testbed(arguments) => testbed::run(&arguments),
         Command::Walls => walls::run(),
         Command::Web(arguments) => web::run(&arguments),

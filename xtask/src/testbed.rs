@@ -26,7 +26,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use self::install::Programs;
-pub(crate) use self::install::install;
+pub(crate) use self::install::{install, python};
 use self::parts::Part;
 use self::state::Bed;
 use crate::shell::{cargo, output};

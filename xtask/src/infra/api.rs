@@ -49,13 +49,7 @@ const GATEWAY_ANSWERS: [(&str, u16, &str, &str, &str); 12] = [
         "Sign in first",
         "An access token is wanted, and one that is good.",
     ),
-    (
-        "EXPIRED_TOKEN",
-        401,
-        "unauthenticated",
-        "Sign in first",
-        "The access token has expired.",
-    ),
+    ("EXPIRED_TOKEN", 401, "unauthenticated", "Sign in first", "The access token has expired."),
     ("ACCESS_DENIED", 404, "not_found", "Not found", "There is nothing here."),
     // Also what a route for signed requests says to whoever does not sign.
     ("MISSING_AUTHENTICATION_TOKEN", 404, "not_found", "Not found", "There is nothing here."),

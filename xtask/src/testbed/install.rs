@@ -48,7 +48,7 @@ pub(crate) fn install(signals: &Signals) -> Result<Programs> {
     if !Path::new("/proc/self/stat").exists() {
         bail!("the test bed runs on Linux alone: it knows its processes by /proc");
     }
-    system_packages(signals)?;
+    system_packages(&SYSTEM, signals)?;
     let cache = cache(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))?;
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
     // Several target directories share the cache.
@@ -81,8 +81,8 @@ const SYSTEM: [(&str, &str); 6] = [
     ("python3", "python3-venv"),
 ];
 
-fn system_packages(signals: &Signals) -> Result<()> {
-    let mut missing: Vec<&str> = SYSTEM
+fn system_packages(wanted: &[(&str, &'static str)], signals: &Signals) -> Result<()> {
+    let mut missing: Vec<&str> = wanted
         .iter()
         .filter(|(program, _)| find(program).is_none())
         .map(|(_, package)| *package)
@@ -166,31 +166,45 @@ fn check(bytes: &[u8], expected: &str) -> Result<()> {
     Ok(())
 }
 
-/// An environment cannot be moved, so a mark tells that it is whole, and of which packages.
+/// The Python environment `name` in the user's cache, with these packages, for the other commands
+/// of ours that need one.
+pub(crate) fn python(name: &str, what: &str, packages: &str, signals: &Signals) -> Result<PathBuf> {
+    system_packages(&[("python3", "python3-venv")], signals)?;
+    let cache = cache(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))?;
+    fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    let lock = File::create(cache.join(format!("{name}.lock"))).context("cannot open a lock")?;
+    lock.lock().context("cannot lock the cache")?;
+    environment(&cache.join(name), what, packages, signals)
+}
+
 fn ministack(cache: &Path, signals: &Signals) -> Result<PathBuf> {
-    let place = cache.join("ministack");
+    environment(&cache.join("ministack"), "MiniStack", MINISTACK_PACKAGES, signals)
+}
+
+/// An environment cannot be moved, so a mark tells that it is whole, and of which packages.
+fn environment(place: &Path, what: &str, packages: &str, signals: &Signals) -> Result<PathBuf> {
     let mark = place.join("installed.txt");
     let python = place.join("bin/python");
-    let whole = fs::read_to_string(&mark).is_ok_and(|installed| installed == MINISTACK_PACKAGES);
+    let whole = fs::read_to_string(&mark).is_ok_and(|installed| installed == packages);
     // The Python that it was made with may have gone.
     let runs = Command::new(&python).arg("--version").output();
     if !(whole && runs.is_ok_and(|ran| ran.status.success())) {
-        println!("installing MiniStack from PyPI");
+        println!("installing {what} from PyPI");
         if place.exists() {
-            fs::remove_dir_all(&place).context("cannot remove an old MiniStack")?;
+            fs::remove_dir_all(place).with_context(|| format!("cannot remove an old {what}"))?;
         }
-        signals.run(Command::new("python3").args(["-m", "venv"]).arg(&place))?;
-        let packages = place.join("packages.txt");
-        fs::write(&packages, MINISTACK_PACKAGES).context("cannot write a list of packages")?;
+        signals.run(Command::new("python3").args(["-m", "venv"]).arg(place))?;
+        let list = place.join("packages.txt");
+        fs::write(&list, packages).context("cannot write a list of packages")?;
         let mut pip = Command::new(&python);
         pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
             .args(["--no-deps", "--requirement"])
-            .arg(&packages);
+            .arg(&list);
         signals.run(&mut pip)?;
         signals.run(Command::new(&python).args(["-m", "pip", "--quiet", "check"]))?;
-        fs::rename(&packages, &mark).context("cannot mark MiniStack as installed")?;
+        fs::rename(&list, &mark).with_context(|| format!("cannot mark {what} as installed"))?;
     }
-    Ok(place)
+    Ok(place.to_owned())
 }
 
 #[cfg(test)]
