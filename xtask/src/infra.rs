@@ -104,7 +104,8 @@ pub(crate) fn check() -> Result<()> {
     let mut breaches = Vec::new();
     for (name, template) in read(&templates)? {
         for env in ENVIRONMENTS {
-            let found = policy::breaches(&resolved(&template, &[("Env", env)]));
+            let template = resolved(&template, &[("Env", env)]);
+            let found = [policy::breaches(&template), policy::foreign(&name, &template)].concat();
             breaches.extend(found.into_iter().map(|it| format!("{name}, {env}: {it}")));
         }
     }
