@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "a command line tool speaks on its standard output")]
 #![expect(clippy::print_stderr, reason = "a command line tool complains on its standard error")]
 
+mod alerts;
 mod bench;
 mod ci;
 mod infra;

@@ -60,6 +60,22 @@ pub(crate) fn has_cargo_command(name: &str) -> Result<bool> {
     Ok(command.output().is_ok_and(|output| output.status.success()))
 }
 
+/// Where a program is, where it is.
+pub(crate) fn program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// The place of what was fetched for `part`, in the user's cache.
+pub(crate) fn cache(part: &str) -> Result<PathBuf> {
+    let base = match (env::var_os("XDG_CACHE_HOME").map(PathBuf::from), env::var_os("HOME")) {
+        (Some(xdg), _) if xdg.is_absolute() => xdg,
+        (_, Some(home)) => PathBuf::from(home).join(".cache"),
+        (_, None) => bail!("neither XDG_CACHE_HOME nor HOME is set"),
+    };
+    Ok(base.join("mini-sns").join(part))
+}
+
 /// The command line, for messages.
 pub(crate) fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());

@@ -5,6 +5,7 @@
 
 use anyhow::Result;
 
+use crate::alerts;
 use crate::shell::{cargo, has_cargo_command};
 use crate::signals::Signals;
 use crate::testbed::{Borrowed, VARIABLE};
@@ -18,6 +19,7 @@ const TEST: [&str; 4] = ["test", "--workspace", "--features", BOTH];
 /// end, the bed goes down again, unless it was up before.
 pub(crate) fn run() -> Result<()> {
     let signals = Signals::listen()?;
+    alerts::check(&signals)?;
     let nextest = has_cargo_command("nextest")?;
     let runner: &[&str] = if nextest { &NEXTEST } else { &TEST };
     // The bed need not wait for the compiler.

@@ -1,9 +1,9 @@
 //! A function's metrics, in its log, from where CloudWatch takes them (the embedded metric format).
 //!
-//! They have the names that `mini-sns serve` gives them at `/metrics`. CloudWatch bills each name by
-//! the month, and again for each value of a label, so only those of [`PUBLISHED`] leave the process;
-//! nobody hears of the others. Requests, errors, durations and throttles are not among them: API
-//! Gateway, Lambda and the queues count those themselves, for nothing.
+//! They have the names that `mini-sns serve` gives them at `/metrics`. CloudWatch bills each name
+//! by the month, and again for each value of a label, so only those of [`PUBLISHED`] leave the
+//! process; nobody hears of the others. Requests, errors, durations and throttles are not among
+//! them: API Gateway, Lambda and the queues count those themselves, for nothing.
 //!
 //! Between two events Lambda stops the process. So what was recorded for an event is written when
 //! the event has been answered: one line, and one more for each value of a label.

@@ -232,8 +232,8 @@ impl Store {
         self.shared.with_engine(|engine| self.shared.room(engine))
     }
 
-    /// Sets the gauges `table_writable` (1 or 0) and `table_spare_disk_bytes`: how much may still be
-    /// written before the floor is reached.
+    /// Sets the gauges `table_writable` (1 or 0) and `table_spare_disk_bytes`: how much may still
+    /// be written before the floor is reached.
     pub fn record_metrics(&self) {
         let table = || self.shared.name.clone();
         let writable = if self.writable().is_ok() { 1.0 } else { 0.0 };
