@@ -4,9 +4,10 @@
 use serde_json::Value;
 
 /// Actions that AWS lets nobody narrow to a resource, and why they are needed.
-const WHOLE_ACCOUNT: [(&str, &str); 6] = [
+const WHOLE_ACCOUNT: [(&str, &str); 7] = [
     ("xray:PutTraceSegments", "traces belong to no resource"),
     ("xray:PutTelemetryRecords", "traces belong to no resource"),
+    ("cloudwatch:GetMetricData", "metrics are no resources"),
     ("ec2:CreateNetworkInterface", "Lambda makes a function's place in the VPC by its role"),
     ("ec2:DescribeNetworkInterfaces", "the same"),
     ("ec2:DeleteNetworkInterface", "the same"),
