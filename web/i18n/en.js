@@ -68,8 +68,10 @@ export const en = {
 
   "home.title": "Home",
   "home.empty": "Nobody's posts yet. Find people to follow, or write the first one.",
-  "home.arrived": /** @param {{count: number}} a */ ({ count }) =>
-    `${count} new ${plural(count, "post", "posts")}`,
+  "home.arrived": /** @param {{count: number, more?: boolean}} a */ ({ count, more }) =>
+    `${count}${more ? "+" : ""} new ${plural(count, "post", "posts")}`,
+  "home.gap": "Read what came in between",
+  "home.gapFailed": "It could not be loaded. Try again",
   "explore.title": "Explore",
   "explore.text": "What everybody writes",
   "explore.empty": "Nobody has written anything yet. Be the first.",
@@ -93,6 +95,7 @@ export const en = {
   "like.refused": "Your like was not saved.",
   "link.copy": "Copy link",
   "link.copied": "Link copied.",
+  "answer.button": "Answer",
   "delete.button": "Delete",
   "delete.ask": "Delete this post for everybody?",
   "delete.yes": "Delete",
@@ -146,6 +149,8 @@ export const en = {
   "settings.deleteSure": "Enter your password to delete everything.",
   "settings.deleteYes": "Delete for good",
   "settings.deleteNo": "Keep my account",
+  "settings.api": "For programs: the API",
+  "settings.licences": "Licences of others' work",
   "settings.deleted": "Your account is deleted.",
 
   "nowhere.title": "Nothing is here",

@@ -1,6 +1,7 @@
 // The words in the reader's language, of which only the one that is read is fetched.
 import { signal } from "@preact/signals";
 import { language } from "../state.js";
+import * as store from "../store.js";
 
 /** @typedef {typeof import("./en.js").en} Words */
 /** @typedef {keyof Words} Key */
@@ -34,5 +35,5 @@ export async function choose(name, keep = true) {
   words.value = await fetched[next]();
   language.value = next;
   document.documentElement.lang = next;
-  if (keep) localStorage.setItem(KEY, next);
+  if (keep) store.write(KEY, next);
 }

@@ -64,7 +64,9 @@ export const ja = {
 
   "home.title": "ホーム",
   "home.empty": "まだ投稿がありません。誰かをフォローするか、最初の投稿を書いてみましょう。",
-  "home.arrived": ({ count }) => `新しい投稿 ${count} 件`,
+  "home.arrived": ({ count, more }) => `新しい投稿 ${count} 件${more ? "以上" : ""}`,
+  "home.gap": "間の投稿を読む",
+  "home.gapFailed": "読み込めませんでした。もう一度試す",
   "explore.title": "みんなの投稿",
   "explore.text": "全員の新しい投稿",
   "explore.empty": "まだ誰も投稿していません。最初のひとことをどうぞ。",
@@ -87,6 +89,7 @@ export const ja = {
   "like.refused": "「いいね」を保存できませんでした。",
   "link.copy": "リンクをコピー",
   "link.copied": "リンクをコピーしました。",
+  "answer.button": "返信",
   "delete.button": "削除",
   "delete.ask": "この投稿を削除しますか？",
   "delete.yes": "削除する",
@@ -139,6 +142,8 @@ export const ja = {
   "settings.deleteSure": "すべてを削除するには、パスワードを入力してください。",
   "settings.deleteYes": "完全に削除する",
   "settings.deleteNo": "アカウントを残す",
+  "settings.api": "プログラム向け API",
+  "settings.licences": "利用しているソフトウェアのライセンス",
   "settings.deleted": "アカウントを削除しました。",
 
   "nowhere.title": "ページが見つかりません",

@@ -15,16 +15,12 @@ const MODULES = {
   "htm.js": "htm/dist/htm.module.js",
 };
 
-const LICENCES = {
-  "preact.LICENSE": "preact/LICENSE",
-  "signals.LICENSE": "@preact/signals/LICENSE",
-  "htm.LICENSE": "htm/LICENSE",
-  "lucide.LICENSE": "lucide-static/LICENSE",
-};
+/** Packages whose licence is kept, and served beside the client. */
+const LICENSED = ["preact", "@preact/signals", "@preact/signals-core", "htm", "lucide-static"];
 
 const ICONS = [
   "arrow-left", "arrow-up", "check", "circle-alert", "compass", "eye", "eye-off", "heart", "house",
-  "link", "pen-line", "search", "settings", "trash-2", "user", "x",
+  "link", "pen-line", "reply", "search", "settings", "trash-2", "user", "x",
 ];
 
 /** Lucide's drawings as data: the client makes elements of them, not HTML. */
@@ -39,24 +35,35 @@ function icons(packages) {
     if (parts.length === 0) throw new Error(`the icon ${name} is empty`);
     return `  ${JSON.stringify(name)}: ${JSON.stringify(parts)},\n`;
   };
-  const version = JSON.parse(
-    readFileSync(join(packages, "lucide-static/package.json"), "utf8"),
-  ).version;
+  const { version } = about(packages, "lucide-static");
   return (
-    `// Icons of Lucide ${version} (lucide.LICENSE), those that the client uses.\n` +
+    `// Icons of Lucide ${version} (LICENCES.txt), those that the client uses.\n` +
     `/** @type {Record<string, [string, Record<string, string>][]>} */\n` +
     `export const icons = {\n${ICONS.map(one).join("")}};\n`
   );
 }
 
+const about = (packages, name) =>
+  JSON.parse(readFileSync(join(packages, name, "package.json"), "utf8"));
+
+function licences(packages) {
+  const one = (name) => {
+    const { version, license } = about(packages, name);
+    const text = readFileSync(join(packages, name, "LICENSE"), "utf8").trim();
+    return `${name} ${version} (${license})\n\n${text}\n`;
+  };
+  return `What the web client has from others.\n\n${LICENSED.map(one).join(`\n${"-".repeat(72)}\n\n`)}`;
+}
+
 function wanted(packages) {
   const files = {};
-  for (const [name, source] of Object.entries({ ...MODULES, ...LICENCES })) {
+  for (const [name, source] of Object.entries(MODULES)) {
     const text = readFileSync(join(packages, source), "utf8");
     // Source maps are not shipped.
     files[name] = text.replace(/\n?\/\/# sourceMappingURL=.*\s*$/, "\n");
   }
   files["icons.js"] = icons(packages);
+  files["LICENCES.txt"] = licences(packages);
   const hash = (text) => createHash("sha256").update(text).digest("hex");
   const sums = Object.entries(files).map(([name, text]) => `${hash(text)}  ${name}\n`);
   files.SHA256SUMS = sums.sort().join("");

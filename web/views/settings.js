@@ -42,6 +42,19 @@ export function Settings() {
       </div>
     <//>
     <${Deletion} email=${user.email} />
+    <${Colophon} />
+  `;
+}
+
+/** What this client is made of, and where programs find the server. */
+function Colophon() {
+  // The page knows the address, which changes with the text.
+  const licences = document.querySelector("link[rel=license]")?.getAttribute("href");
+  return html`
+    <footer class="colophon">
+      <a href="/docs">${t("settings.api")}</a>
+      <a href=${licences} target="_blank">${t("settings.licences")}</a>
+    </footer>
   `;
 }
 

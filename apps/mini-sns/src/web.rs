@@ -192,6 +192,7 @@ fn content_type(address: &str) -> &'static str {
         "js" => "text/javascript; charset=utf-8",
         "png" => "image/png",
         "svg" => "image/svg+xml",
+        "txt" => "text/plain; charset=utf-8",
         _ => "application/manifest+json",
     }
 }

@@ -16,7 +16,7 @@ pub(crate) const ASSETS: &str = "/assets/";
 /// Folders of the client that are for its developers alone.
 const NOT_SERVED: [&str; 2] = ["test", "tools"];
 /// Endings of what is served.
-const SERVED: [&str; 5] = ["css", "js", "png", "svg", "webmanifest"];
+const SERVED: [&str; 6] = ["css", "js", "png", "svg", "txt", "webmanifest"];
 
 /// The module that the page starts.
 const ENTRY: &str = "app.js";

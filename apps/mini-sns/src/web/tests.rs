@@ -127,7 +127,7 @@ async fn a_folder_is_read_anew_for_each_request() {
     let map = "<script type=\"importmap\">{\"imports\":{\"x\":\"/assets/x.js\"}}</script>";
     write("index.html", map);
     write("x.js", "// one\n1\n");
-    write("secret.txt", "no");
+    write("secret.md", "no");
     let site = site(Some(folder.path().to_owned()));
     let first = ask(&site, "/", BROWSER).await;
     let name = format!("{ASSETS}x.{}.js", pack::hash(b"1\n"));
@@ -136,7 +136,7 @@ async fn a_folder_is_read_anew_for_each_request() {
     write("x.js", "/** two */ 2\n");
     assert_eq!(ask(&site, &name, PROGRAM).await.text(), "2\n");
     assert_ne!(ask(&site, "/", BROWSER).await.header(&ETAG), first.header(&ETAG));
-    for path in ["/assets/secret.0.txt", "/assets/../x.0.js", "/assets/./x.0.js", "/assets/"] {
+    for path in ["/assets/secret.0.md", "/assets/../x.0.js", "/assets/./x.0.js", "/assets/"] {
         assert_eq!(ask(&site, path, PROGRAM).await.status, 404, "{path}");
     }
 }
