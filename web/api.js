@@ -1,6 +1,7 @@
 // The calls of Mini-SNS that this client makes, with the token of whoever is signed in.
 import { accessToken, begin, keep } from "./session.js";
 import { myId, session } from "./state.js";
+import * as store from "./store.js";
 import { Problem, send } from "./wire.js";
 
 /** @import {Profile, OwnProfile, Post, Page, TimelineItem, FollowState, LikeState, Liker,
@@ -62,8 +63,11 @@ export const account = {
   changePassword: (body) => call("POST", "/auth/password", { body }),
   /** @param {string} password */
   remove: async (password) => {
+    const id = myId.peek();
     await call("DELETE", "/users/me", { body: { password } });
     keep(null);
+    // Drafts, and what was not sent.
+    if (id) store.keysWith(id).forEach((key) => store.write(key, null));
   },
 };
 

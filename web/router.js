@@ -70,7 +70,11 @@ export function start() {
   });
   addEventListener("pagehide", () => {
     remember();
-    sessionStorage.setItem(SCROLLS, JSON.stringify(scrolls));
+    try {
+      sessionStorage.setItem(SCROLLS, JSON.stringify(scrolls));
+    } catch {
+      // A browser that keeps nothing begins at the top.
+    }
   });
 }
 

@@ -1,10 +1,11 @@
 // Light or dark: as the system says, unless the reader says otherwise.
 import { theme } from "./state.js";
+import * as store from "./store.js";
 
 const KEY = "mini-sns.theme";
 
 export function start() {
-  const chosen = localStorage.getItem(KEY);
+  const chosen = store.read(KEY);
   theme.value = chosen === "light" || chosen === "dark" ? chosen : "auto";
 }
 
@@ -13,9 +14,9 @@ export function choose(name) {
   theme.value = name;
   if (name === "auto") {
     delete document.documentElement.dataset.theme;
-    localStorage.removeItem(KEY);
+    store.write(KEY, null);
   } else {
     document.documentElement.dataset.theme = name;
-    localStorage.setItem(KEY, name);
+    store.write(KEY, name);
   }
 }
