@@ -5,19 +5,30 @@ import { List } from "./lists.js";
 import { entry, forgetPost, gone, keepPerson, keepPost, myId, outbox, person } from "./state.js";
 
 /** @import {Signal} from "@preact/signals" */
-/** @import {TimelineItem} from "./types.d.ts" */
+/** @import {Read} from "./lists.js" */
+/** @import {Page, TimelineItem} from "./types.d.ts" */
 
-export const home = new List(async (cursor) => {
+/** Reads a page and keeps what is on it. @param {string | null} cursor @returns {Promise<Read>} */
+async function readPage(cursor) {
+  /** @type {Page<TimelineItem>} */
   const page = await posts.timeline(cursor);
   page.items.forEach((item) => keepItem(item, true));
   const ids = page.items.map((item) => item.post.postId);
   return { ids, next: page.nextCursor ?? null, prev: page.prevCursor ?? null };
-});
+}
+
+export const home = new List(readPage);
 
 /** Posts that have arrived and are not shown yet, newest first. @type {Signal<string[]>} */
 export const waiting = signal([]);
 /** A first page that is to replace what is shown, since what lies between is not known. */
-let successor = /** @type {{ids: string[], next: string | null} | null} */ (null);
+let successor = /** @type {Read | null} */ (null);
+
+/** Whether more may lie between the first post shown and those that wait, and how reading it goes.
+ *  @type {Signal<"none" | "open" | "reading" | "failed">} */
+export const gap = signal(/** @type {"none" | "open" | "reading" | "failed"} */ ("none"));
+/** The cursor that leads up from what is shown. @type {string | null} */
+let upward = null;
 
 /** Own posts told by the socket while the answer to their writing is under way.
  *  @type {TimelineItem[]} */
@@ -39,8 +50,52 @@ export async function readHome() {
   const page = await home.load();
   if (!page) return null;
   waiting.value = [];
-  successor = null;
+  reachTop(page.prev);
   return { cursor: page.prev };
+}
+
+/** Nothing lies between what is shown and what waits. @param {string | null} cursor */
+function reachTop(cursor) {
+  upward = cursor;
+  gap.value = "none";
+  successor = null;
+}
+
+/**
+ * Reads what lies right above, page by page until something new comes.
+ * @param {(change: () => void) => void} inPlace  makes a change that moves nothing on the screen
+ */
+export async function readNewer(inPlace) {
+  if (gap.peek() !== "open" && gap.peek() !== "failed") return;
+  gap.value = "reading";
+  try {
+    for (;;) {
+      const from = upward;
+      const page = from === null ? null : await readPage(from);
+      // Meanwhile the list may have begun anew.
+      if (gap.peek() !== "reading" || from !== upward) return;
+      const fresh = page?.ids.filter((id) => !home.ids.peek().includes(id)) ?? [];
+      if (page) upward = page.prev;
+      if (page && page.ids.length > 0 && fresh.length === 0) continue;
+      inPlace(() => putAbove(fresh));
+      return;
+    }
+  } catch {
+    if (gap.peek() === "reading") gap.value = "failed";
+  }
+}
+
+/** @param {string[]} ids  none where that was all */
+function putAbove(ids) {
+  // A post of one's own may stand at the top already.
+  home.ids.value = newestFirst([...ids, ...home.ids.peek()]);
+  waiting.value = waiting.peek().filter((id) => !ids.includes(id));
+  // Nothing is above, or what is known to be the newest.
+  const ends = ids.length === 0 || (successor && ids.includes(successor.ids[0]));
+  gap.value = ends ? "none" : "open";
+  const [top = ""] = home.ids.peek();
+  // What waits further down, as after a follow, comes only with that page.
+  if (gap.peek() === "none" && waiting.peek().every((id) => id > top)) successor = null;
 }
 
 /** An entry that the socket tells of. @param {TimelineItem} item */
@@ -93,7 +148,7 @@ const newestFirst = (ids) => [...new Set(ids)].sort().reverse();
 export function showWaiting() {
   const [first] = waiting.peek();
   if (successor) {
-    const { ids, next } = successor;
+    const { ids, next, prev } = successor;
     // What has arrived since that page was read is not on it; what is older comes with the next one.
     const last = next === null ? "" : (ids.at(-1) ?? "");
     home.ids.value = newestFirst([...waiting.peek(), ...ids]).filter((id) => id >= last);
@@ -101,6 +156,8 @@ export function showWaiting() {
     // A later page of what was shown may be under way.
     home.turn += 1;
     home.phase.value = "ready";
+    upward = prev;
+    gap.value = "none";
   } else {
     home.ids.value = [...waiting.peek(), ...home.ids.peek()];
   }
@@ -122,17 +179,17 @@ export function remove(id) {
  */
 export async function catchUp() {
   if (home.ids.peek().length === 0 || home.phase.peek() === "failed") return readHome();
-  const page = await posts.timeline(null).catch(() => null);
+  const page = await readPage(null).catch(() => null);
   if (!page) return null;
-  page.items.forEach((item) => keepItem(item, true));
-  const ids = page.items.map((item) => item.post.postId);
-  const fresh = ids.filter((id) => !isKnown(id));
+  const fresh = page.ids.filter((id) => !isKnown(id));
   if (fresh.length > 0) {
-    successor = { ids, next: page.nextCursor ?? null };
+    const meets = page.ids.some((id) => home.ids.peek().includes(id));
+    if (!meets && gap.peek() === "none") gap.value = "open";
+    successor = page;
     wait(fresh);
   }
   await dropDeleted();
-  return { cursor: page.prevCursor ?? null };
+  return { cursor: page.prev };
 }
 
 /** Takes off the screen what was deleted while nobody told. */
@@ -160,6 +217,6 @@ export function forgetHome() {
   home.phase.value = "new";
   home.next = null;
   waiting.value = [];
-  successor = null;
+  reachTop(null);
   early = [];
 }

@@ -1,7 +1,7 @@
 // Lists that are read page by page, kept while one goes elsewhere, so that back shows the same.
 import { signal } from "@preact/signals";
 import { posts, users } from "./api.js";
-import { entry, follow, keepPerson, keepPost, myId, person } from "./state.js";
+import { entry, follow, incomplete, keepPerson, keepPost, myId, person } from "./state.js";
 import { asProblem } from "./wire.js";
 
 /** @import {Signal} from "@preact/signals" */
@@ -163,6 +163,15 @@ export async function keepPosts(items) {
     keepPost(post, item?.likeCount ?? null, item?.liked ?? null);
   }
   return ids;
+}
+
+/** How many posts a call takes. */
+const CALL_MAX = 100;
+
+/** Asks again for what a part of the server did not tell when it did not answer. */
+export async function learnMissing() {
+  const posts = incomplete().slice(-CALL_MAX);
+  if (posts.length > 0) await keepPosts(posts);
 }
 
 /**

@@ -2,13 +2,13 @@
 import { effect } from "@preact/signals";
 import { forgetHome } from "./home.js";
 import * as keys from "./keys.js";
-import { forgetLists } from "./lists.js";
+import { forgetLists, learnMissing } from "./lists.js";
 import * as live from "./live.js";
-import { openOutbox } from "./outbox.js";
+import * as outgoing from "./outbox.js";
 import { openDraft } from "./parts/compose.js";
 import { Frame } from "./parts/frame.js";
 import { html } from "./parts/html.js";
-import { keepPerson, myId, now, reset, session } from "./state.js";
+import { keepPerson, me, myId, now, online, reset, session } from "./state.js";
 import { Explore } from "./views/explore.js";
 import { Find } from "./views/find.js";
 import { Home } from "./views/home.js";
@@ -61,7 +61,7 @@ function followPerson() {
       who = next;
     }
     if (next) {
-      openOutbox();
+      outgoing.openOutbox();
       closeDraft = openDraft();
     }
   });
@@ -74,6 +74,10 @@ function followPerson() {
 export function start() {
   followPerson();
   keys.start();
+  outgoing.start();
   live.start();
-  setInterval(() => (now.value = Date.now()), TICK_MS);
+  setInterval(() => {
+    now.value = Date.now();
+    if (me.peek() && online.peek()) void learnMissing();
+  }, TICK_MS);
 }

@@ -1,34 +1,43 @@
 // Posts of one's own on their way to the server: shown at once, sent once, kept over a reload.
 import { posts } from "./api.js";
+import { pause } from "./cursor.js";
 import { settleEarly, showFirst } from "./home.js";
 import { t } from "./i18n/index.js";
 import { showInLists } from "./lists.js";
 import { match } from "./routes.js";
-import { keepPost, me, myId, notice, outbox, place } from "./state.js";
+import { keepPost, me, myId, notice, online, outbox, place } from "./state.js";
+import * as store from "./store.js";
 import { TEXT_MAX, length } from "./text.js";
-
-/** @import {Outgoing} from "./types.d.ts" */
 import { asProblem } from "./wire.js";
 
-const key = () => `mini-sns.outbox.${myId.peek()}`;
+/** @import {Outgoing} from "./types.d.ts" */
+
+/** The server remembers a key for a day: later than that the same words might be posted twice. */
+const REMEMBERED_MS = 23 * 3_600_000;
+
+/** Where each post is kept: by itself, so that tabs do not write over each other's. */
+const kept = (/** @type {string} */ id = "") => `mini-sns.outbox.${myId.peek()}.${id}`;
+
+/** What other tabs have sent or discarded is no longer shown here. */
+export function start() {
+  addEventListener("storage", ({ key, newValue }) => {
+    if (!key?.startsWith(kept()) || newValue !== null) return;
+    const left = outbox.peek().filter((post) => kept(post.key) !== key || post.state === "sending");
+    if (left.length < outbox.peek().length) outbox.value = left;
+  });
+}
 
 /** Takes up what was not sent before the page was left. */
 export function openOutbox() {
   /** @type {Outgoing[]} */
-  let left = [];
-  try {
-    left = JSON.parse(localStorage.getItem(key()) ?? "[]");
-  } catch {
-    // What cannot be read is lost already.
+  const left = [];
+  for (const key of store.keysWith(kept())) {
+    const post = store.readJson(key);
+    if (post) left.push(post);
+    else store.write(key, null);
   }
+  left.sort((one, other) => (one.createdAt < other.createdAt ? 1 : -1));
   outbox.value = left.map((post) => ({ ...post, state: "failed", code: "offline" }));
-}
-
-/** @param {Outgoing[]} next */
-function put(next) {
-  outbox.value = next;
-  if (next.length) localStorage.setItem(key(), JSON.stringify(next));
-  else localStorage.removeItem(key());
 }
 
 /** @param {string} text */
@@ -44,8 +53,9 @@ export function write(/** @type {string} */ text) {
   const id = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
   /** @type {Outgoing} */
   const post = { key: id, text: text.trim(), createdAt: new Date().toISOString(), state: "sending" };
-  put([post, ...outbox.peek()]);
-  void send(post.key);
+  store.write(kept(id), JSON.stringify(post));
+  outbox.value = [post, ...outbox.peek()];
+  void send(id);
 }
 
 /** Tries again, by the same key. @param {string} id */
@@ -56,16 +66,44 @@ export function retry(id) {
 
 /** What only failed for want of a connection is sent now. */
 export function retryOutbox() {
-  const unsent = outbox.peek().filter((post) => post.state === "failed" && post.code === "offline");
+  const since = Date.now() - REMEMBERED_MS;
+  const unsent = outbox.peek().filter(
+    ({ state, code, createdAt }) =>
+      state === "failed" && code === "offline" && Date.parse(createdAt) > since,
+  );
   unsent.forEach((post) => retry(post.key));
 }
 
 /** @param {string} id */
-export const discard = (id) => put(outbox.peek().filter((post) => post.key !== id));
+export function discard(id) {
+  store.write(kept(id), null);
+  outbox.value = outbox.peek().filter((post) => post.key !== id);
+}
 
 /** @param {string} id @param {Partial<Outgoing>} to */
-const change = (id, to) =>
-  put(outbox.peek().map((post) => (post.key === id ? { ...post, ...to } : post)));
+function change(id, to) {
+  outbox.value = outbox.peek().map((post) => (post.key === id ? { ...post, ...to } : post));
+}
+
+/** What may be over in a moment. The key lets the same post be sent again. */
+const PASSING = new Set(["offline", "unavailable", "deadline_exceeded"]);
+const ATTEMPTS = 3;
+
+/** @param {string} text @param {string} id */
+async function insist(text, id) {
+  const who = myId.peek();
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await posts.write(text, id);
+    } catch (error) {
+      const passing = PASSING.has(asProblem(error).code) && online.peek();
+      if (!passing || attempt + 1 === ATTEMPTS) throw error;
+      await new Promise((resolve) => setTimeout(resolve, pause(attempt, Math.random())));
+      // Somebody else is here now.
+      if (who !== myId.peek()) throw error;
+    }
+  }
+}
 
 /** @param {string} id */
 async function send(id) {
@@ -73,7 +111,7 @@ async function send(id) {
   const post = outbox.peek().find((post) => post.key === id);
   if (!post) return;
   try {
-    const written = await posts.write(post.text, id);
+    const written = await insist(post.text, id);
     if (who !== myId.peek()) return;
     keepPost(written, 0, false);
     discard(id);

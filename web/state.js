@@ -95,6 +95,14 @@ export function keepPost(post, likeCount, liked) {
   };
 }
 
+/** Posts of which something is not known: who wrote them, or their likes. */
+export const incomplete = () =>
+  [...entries.values()].flatMap((kept) => {
+    const known = kept.peek();
+    if (!known || (known.liked !== null && people.get(known.post.authorId)?.peek())) return [];
+    return [known.post];
+  });
+
 /** @param {string} postId */
 export function forgetPost(postId) {
   if (!gone.peek().has(postId)) gone.value = new Set([...gone.peek(), postId]);

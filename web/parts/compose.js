@@ -4,6 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { t } from "../i18n/index.js";
 import { isFit, write } from "../outbox.js";
 import { dialog, draft, me, myId } from "../state.js";
+import * as store from "../store.js";
 import { TEXT_MAX, length } from "../text.js";
 import { html } from "./html.js";
 import { nameOf } from "./person.js";
@@ -16,13 +17,12 @@ const NEAR = 60;
 export function openDraft() {
   const writer = myId.peek();
   const key = `mini-sns.draft.${writer}`;
-  draft.value = localStorage.getItem(key) ?? "";
+  draft.value = store.read(key) ?? "";
   return effect(() => {
     const text = draft.value;
     // What is cleared for the next person stays kept for this one.
     if (myId.peek() !== writer) return;
-    if (text) localStorage.setItem(key, text);
-    else localStorage.removeItem(key);
+    store.write(key, text || null);
   });
 }
 
@@ -81,6 +81,13 @@ export function Compose({ place, done }) {
       </div>
     </form>
   `;
+}
+
+/** Starts to answer somebody, above what is being read. @param {string} handle */
+export function startAnswer(handle) {
+  const text = draft.peek();
+  if (!text.includes(`@${handle}`)) draft.value = `@${handle} ${text}`;
+  dialog.value = "compose";
 }
 
 /** Starts to write, wherever one is. */

@@ -6,6 +6,7 @@ import { discard, retry } from "../outbox.js";
 import { go } from "../router.js";
 import { entry, gone, language, me, myId, person } from "../state.js";
 import { short } from "../time.js";
+import { startAnswer } from "./compose.js";
 import { html } from "./html.js";
 import { Icon } from "./icon.js";
 import { Name, nameOf } from "./person.js";
@@ -69,16 +70,22 @@ function Face({ id, author }) {
 /** @param {{known: Entry}} props */
 function Actions({ known }) {
   const [asking, ask] = useState(false);
-  const id = known.post.postId;
+  const { postId: id, authorId } = known.post;
+  const author = person(authorId).value;
+  const own = authorId === myId.value;
   if (asking) return html`<${Deletion} id=${id} cancel=${() => ask(false)} />`;
   return html`
     <div class="actions">
       <${Like} known=${known} />
+      ${author && !own && html`
+        <button type="button" class="action" onClick=${() => startAnswer(author.handle)}>
+          <${Icon} name="reply" /><span class="unseen">${t("answer.button")}</span>
+        </button>
+      `}
       <button type="button" class="action" onClick=${() => copyLink(id)}>
         <${Icon} name="link" /><span class="unseen">${t("link.copy")}</span>
       </button>
-      ${known.post.authorId === myId.value &&
-      html`
+      ${own && html`
         <button type="button" class="action danger" onClick=${() => ask(true)}>
           <${Icon} name="trash-2" /><span class="unseen">${t("delete.button")}</span>
         </button>

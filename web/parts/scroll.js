@@ -8,6 +8,9 @@ import { Empty, Failed, Skeleton } from "./states.js";
 
 /** @import {List} from "../lists.js" */
 
+/** The head of a page covers what lies above this. */
+const HEAD_PX = 56;
+
 const AHEAD = "1200px 0px";
 
 /** Reads the list of a page: back shows what was there, coming anew shows what is new.
@@ -16,6 +19,27 @@ export function useFresh(list) {
   useEffect(() => {
     if (list.phase.peek() === "new" || arrival !== "back") void list.load();
   }, [list]);
+}
+
+/**
+ * Makes a change above, or below, of what is being read: that stays where it is on the screen.
+ * @param {() => void} change
+ */
+export function inPlace(change) {
+  const cards = [...document.querySelectorAll("[data-post]")];
+  const read = cards.find((card) => card.getBoundingClientRect().bottom > HEAD_PX);
+  if (!read) return change();
+  const before = read.getBoundingClientRect().top;
+  const root = document.documentElement;
+  // Not all browsers keep the place by themselves, and none does at the top.
+  root.style.overflowAnchor = "none";
+  change();
+  // What has changed is in the document by then, and not painted yet.
+  requestAnimationFrame(() => {
+    const by = read.getBoundingClientRect().top - before;
+    scrollBy({ top: by, behavior: "instant" });
+    root.style.overflowAnchor = "";
+  });
 }
 
 /**

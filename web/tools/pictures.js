@@ -57,13 +57,20 @@ try {
     ["web-home-desktop-light-en", "/", desk, "light", "en-US"],
     ["web-home-desktop-dark-ja", "/", desk, "dark", "ja-JP"],
     ["web-home-phone-light-ja", "/", phone, "light", "ja-JP"],
+    ["web-profile-desktop-dark-en", "/@lena_fischer", desk, "dark", "en-US"],
     ["web-profile-phone-dark-en", "/@lena_fischer", phone, "dark", "en-US"],
     ["web-post-phone-light-en", `/posts/${post.postId}`, phone, "light", "en-US"],
+    ["web-find-phone-light-en", "/find?q=sa", phone, "light", "en-US"],
+    ["web-explore-desktop-light-ja", "/explore", desk, "light", "ja-JP"],
+    ["web-settings-phone-dark-ja", "/settings", phone, "dark", "ja-JP"],
+    ["web-welcome-desktop-light-en", "/sign-up", desk, "light", "en-US"],
+    ["web-welcome-phone-light-ja", "/sign-up", phone, "light", "ja-JP"],
   ];
   for (const [name, path, size, colorScheme, locale] of pictures) {
-    const { context, page, go } = await visit(browser, server, me, { ...size, colorScheme, locale });
+    const who = path === "/sign-up" ? null : me;
+    const { context, page, go } = await visit(browser, server, who, { ...size, colorScheme, locale });
     await go(path);
-    await page.locator("main article").first().waitFor();
+    await page.locator("main article, main .person, main form").first().waitFor();
     await page.waitForLoadState("networkidle");
     if (path === "/") {
       // Somebody writes while the page is read.

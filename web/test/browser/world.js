@@ -1,7 +1,7 @@
 // What the browser tests share: the program on a port of its own, people, and their browsers.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,17 +10,18 @@ import { after, before } from "node:test";
 const { MINI_SNS_PACKAGES = "", MINI_SNS_BIN = "", CHROMIUM = "/usr/bin/chromium" } = process.env;
 const packages = createRequire(join(MINI_SNS_PACKAGES, "package.json"));
 const { chromium } = packages("playwright-core");
-const AXE = packages.resolve("axe-core/axe.min.js");
+const AXE = readFileSync(packages.resolve("axe-core/axe.min.js"), "utf8");
 
 export const PASSWORD = "correct-horse-1";
-/** What two people's browsers may take to tell each other something. */
-export const SOON_MS = 5000;
+/** How long a busy machine may keep a test waiting for what is to come. */
+const PATIENCE_MS = 60_000;
 
 const OPTIONS = [
   ["--auth-rate-per-sec", "1000"], ["--auth-rate-burst", "1000"],
   ["--address-rate-per-sec", "5000"], ["--address-rate-burst", "5000"],
   ["--user-rate-per-sec", "1000"], ["--user-rate-burst", "1000"],
-  ["--posts-per-minute", "2000"], ["--admin-listen", "127.0.0.1:0"],
+  ["--posts-per-minute", "2000"], ["--log-filter", "warn"],
+  ["--admin-listen", "127.0.0.1:0"],
 ].flat();
 
 /** The program over a data directory of its own, which a restart finds again. */
@@ -29,8 +30,14 @@ export class Server {
   port = "0";
   url = "";
 
+  /** @param {string[]} options  of the program, beside those of every test */
+  constructor(options = []) {
+    this.options = options;
+  }
+
   async start() {
-    const args = ["serve", "--data", this.data, "--listen", `127.0.0.1:${this.port}`, ...OPTIONS];
+    const args = ["serve", "--data", this.data, "--listen", `127.0.0.1:${this.port}`];
+    args.push(...OPTIONS, ...this.options);
     this.process = spawn(MINI_SNS_BIN, args, { stdio: ["ignore", "pipe", "inherit"] });
     let said = "";
     for await (const chunk of this.process.stdout) {
@@ -86,22 +93,32 @@ export class Server {
   }
 }
 
+/** A name that leads here as well. Over plain HTTP a browser trusts it less than 127.0.0.1. */
+const PLAIN = "plain.example";
+
 export const launch = () =>
-  chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+  chromium.launch({
+    executablePath: CHROMIUM,
+    args: [
+      "--no-sandbox", "--disable-dev-shm-usage", `--host-resolver-rules=MAP ${PLAIN} 127.0.0.1`,
+    ],
+  });
 
 /** A session as the client keeps it. */
-function kept(server, { user, accessToken, refreshToken, expiresIn }) {
+function kept(origin, { user, accessToken, refreshToken, expiresIn }) {
   const expiresAt = Date.now() + expiresIn * 1000;
   const value = JSON.stringify({ user, accessToken, refreshToken, expiresAt });
-  return { origin: server.url, localStorage: [{ name: "mini-sns.session", value }] };
+  return { origin, localStorage: [{ name: "mini-sns.session", value }] };
 }
 
 /**
  * A browser of its own, signed in where a person is given. Whatever goes wrong in a page, or leaves
  * the host, ends up in `complaints`.
+ * @param {{plain?: boolean}} options  and those of Playwright; `plain` without what HTTPS brings
  */
-export async function visit(browser, server, person, options = {}) {
-  const storageState = person ? { cookies: [], origins: [kept(server, person)] } : undefined;
+export async function visit(browser, server, person, { plain = false, ...options } = {}) {
+  const base = plain ? `http://${PLAIN}:${server.port}` : server.url;
+  const storageState = person ? { cookies: [], origins: [kept(base, person)] } : undefined;
   const context = await browser.newContext({ locale: "en-US", storageState, ...options });
   const complaints = [];
   context.on("page", (page) => {
@@ -117,20 +134,21 @@ export async function visit(browser, server, person, options = {}) {
     });
     page.on("request", (request) => {
       const url = new URL(request.url());
-      if (url.protocol !== "blob:" && url.host !== new URL(server.url).host) complaints.push(`request: ${url}`);
+      if (url.protocol !== "blob:" && url.host !== new URL(base).host) complaints.push(`request: ${url}`);
     });
   });
+  context.setDefaultTimeout(PATIENCE_MS);
   const page = await context.newPage();
-  page.setDefaultTimeout(SOON_MS * 2);
-  return { context, page, complaints, go: (path) => page.goto(server.url + path) };
+  return { context, page, complaints, base, go: (path) => page.goto(base + path) };
 }
 
 /**
  * The server that the tests of one file share, and `visit` with a browser that they share.
  * @param {(server: Server) => Promise<void>} [prepare]  fills the server before the first test
+ * @param {string[]} [options]  of the program
  */
-export function stage(prepare) {
-  const server = new Server();
+export function stage(prepare, options) {
+  const server = new Server(options);
   let browser;
   before(async () => {
     await server.start();
@@ -144,11 +162,31 @@ export function stage(prepare) {
   return { server, visit: (person, options) => visit(browser, server, person, options) };
 }
 
+/** Waits for what no page tells. @param {() => boolean | Promise<boolean>} holds */
+export async function until(holds) {
+  const end = Date.now() + PATIENCE_MS;
+  while (!(await holds())) {
+    if (Date.now() > end) throw new Error(`never: ${holds}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+/** The types of the frames that come over the sockets of a page. */
+export function heard(page) {
+  const types = [];
+  page.on("websocket", (socket) =>
+    socket.on("framereceived", ({ payload }) => types.push(JSON.parse(String(payload)).type)),
+  );
+  return types;
+}
+
+/** The card of a post that has a text in it. */
+export const post = (page, text) => page.locator("article.post", { hasText: text });
+
 /** What axe has to say about a page, in short. */
 export async function axe(page) {
   // Not by a script element: the page's own policy forbids that, as it should.
-  const { readFileSync } = await import("node:fs");
-  await page.evaluate(readFileSync(AXE, "utf8"));
+  if (!(await page.evaluate(() => "axe" in globalThis))) await page.evaluate(AXE);
   const found = await page.evaluate(() =>
     globalThis.axe.run(document, { resultTypes: ["violations"] }).then((result) =>
       result.violations.map((one) => `${one.id}: ${one.nodes.map((n) => `${n.target} ${n.failureSummary}`).join(" | ")}`),
