@@ -1,6 +1,6 @@
 //! Alarms and what is said of them: each has its page in `docs/operate/alerts`, each page its
 //! alarm; each rule of Prometheus is tested in both directions; and what alarms watch of our own is
-//! what functions publish.
+//! what functions publish; no queue's dead letters go unseen; and the limits are the promised ones.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,23 @@ const PAGES: &str = "docs/operate/alerts";
 const RULES: &str = "infra/prometheus/rules.yml";
 const RULE_TESTS: &str = "infra/prometheus/rules.test.yml";
 const ALARMS: &str = "infra/alarms.yaml";
+/// Where services name their queues.
+const SERVICES: [&str; 4] = ["users", "posts", "social", "timeline"];
 const METERING: &str = "apps/lambda/src/metering.rs";
+
+/// R8.3 and R7.3, as the alarm of that name has it.
+const PROMISED: [(&str, &[&str]); 4] = [
+    (
+        "error-rate",
+        &["Statistic: Average", "Period: 60", "EvaluationPeriods: 5", "Threshold: 0.01"],
+    ),
+    (
+        "latency",
+        &["ExtendedStatistic: p95", "Period: 60", "EvaluationPeriods: 5", "Threshold: 500"],
+    ),
+    ("dead-letters", &["Stat: Maximum", "EvaluationPeriods: 1", "Threshold: 0\n"]),
+    ("disconnects", &["Stat: Sum, Period: 60", "EvaluationPeriods: 1", "Threshold: 0.1"]),
+];
 
 /// What every page has, in its order.
 const PARTS: [&str; 4] = ["**People see**", "**Look first**", "**Likely**", "**Over**"];
@@ -32,6 +48,11 @@ pub(super) fn breaches_below(root: &Path) -> Result<Vec<String>> {
     let mut found = pages_and_alarms(&pages, &rules, &alarms);
     found.extend(untested(&rules, &read(RULE_TESTS)?));
     found.extend(unpublished(&alarms, &read(METERING)?));
+    found.extend(unkept(&alarms));
+    for service in SERVICES {
+        let file = format!("crates/{service}/src/react.rs");
+        found.extend(unseen(&file, &read(&file)?, &alarms));
+    }
     Ok(found)
 }
 
@@ -111,6 +132,32 @@ fn unpublished(alarms: &str, metering: &str) -> Vec<String> {
     missing.map(|name| format!("{ALARMS}: {METERING} does not publish {name}")).collect()
 }
 
+/// Promised limits that the alarms do not have.
+fn unkept(alarms: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, limits) in PROMISED {
+        let begin = format!("AlarmName: !Sub mini-sns-${{Env}}-{name}\n");
+        let alarm = alarms.split_once(&begin).map_or("", |(_, rest)| rest);
+        let alarm = alarm.split("AlarmName:").next().unwrap_or_default();
+        let missing = limits.iter().filter(|limit| !alarm.contains(**limit));
+        found.extend(missing.map(|it| format!("{ALARMS}: {name} is to have {}", it.trim())));
+    }
+    found
+}
+
+/// Queues of a service whose dead letters no alarm watches.
+fn unseen(file: &str, react: &str, alarms: &str) -> Vec<String> {
+    let names = react.split("QueueSpec").filter_map(|part| {
+        part.trim_start_matches(" = QueueSpec").trim_start().strip_prefix('{')?.split('"').nth(1)
+    });
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() {
+        return vec![format!("{file}: no queue is where it was")];
+    }
+    let missing = names.into_iter().filter(|name| !alarms.contains(&format!("}}-{name}-dlq\"")));
+    missing.map(|name| format!("{ALARMS}: nobody sees the dead letters of {name}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,5 +208,29 @@ mod tests {
         let found = unpublished(alarms, "(\"delay_seconds\", None)");
         assert_eq!(found.len(), 1);
         assert!(found[0].ends_with("does not publish lost_total"));
+    }
+
+    #[test]
+    fn a_limit_that_is_not_the_promised_one_is_found() {
+        let alarm = |(name, limits): (&str, &[&str])| {
+            format!("AlarmName: !Sub mini-sns-${{Env}}-{name}\n{}\n", limits.join("\n"))
+        };
+        let kept: String = PROMISED.into_iter().map(alarm).collect();
+        assert_eq!(unkept(&kept), Vec::<String>::new());
+        let found = unkept(&kept.replace("Threshold: 500", "Threshold: 900"));
+        assert_eq!(found, ["infra/alarms.yaml: latency is to have Threshold: 500"]);
+        assert_eq!(unkept(&kept.replace("Threshold: 0\n", "Threshold: 9\n")).len(), 1);
+    }
+
+    #[test]
+    fn a_queue_whose_dead_letters_nobody_sees_is_found() {
+        let react = "pub const QUEUES: &[QueueSpec] = &[ONE, TWO];\n\
+                     const ONE: QueueSpec = QueueSpec { name: \"one\", kinds: &[] };\n\
+                     const TWO: QueueSpec = QueueSpec {\n    name: \"two\",\n    kinds: &[],\n};\n";
+        let seen = "\"mini-sns-${Env}-one-dlq\" \"mini-sns-${Env}-two-dlq\"";
+        assert_eq!(unseen("x", react, seen), Vec::<String>::new());
+        let found = unseen("x", react, &seen.replace("two", "three"));
+        assert_eq!(found, ["infra/alarms.yaml: nobody sees the dead letters of two"]);
+        assert_eq!(unseen("x", "", seen), ["x: no queue is where it was"]);
     }
 }
