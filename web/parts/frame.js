@@ -55,7 +55,7 @@ function Rail() {
       <a class="brand" href="/"><${Mark} /><span>Mini-SNS</span></a>
       <nav aria-label=${t("nav.main")}>
         ${items.map(({ url, icon, label, here }) => html`
-          <a class="nav" href=${url} aria-current=${here ? "page" : undefined}>
+          <a class="nav" href=${url} title=${label} aria-current=${here ? "page" : undefined}>
             <span class="nav-icon">
               <${Icon} name=${icon} />
               ${icon === "house" && waiting.value.length > 0 && html`<span class="spot"></span>`}

@@ -125,7 +125,7 @@ export async function visit(browser, server, person, { plain = false, ...options
     page.on("pageerror", (error) => complaints.push(`error: ${error.message}`));
     page.on("console", (message) => {
       const text = message.text();
-      const answered = /Failed to load resource|WebSocket connection/.test(text);
+      const answered = /Failed to load resource|WebSocket connection|Cross-Origin-Opener-Policy/.test(text);
       if (message.type() === "error" && !answered) complaints.push(text);
     });
     page.on("dialog", (dialog) => {
