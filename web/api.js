@@ -1,5 +1,5 @@
 // The calls of Mini-SNS that this client makes, with the token of whoever is signed in.
-import { accessToken, begin, keep } from "./session.js";
+import { accessToken, begin, keep, keepUser } from "./session.js";
 import { myId, session } from "./state.js";
 import * as store from "./store.js";
 import { Problem, send } from "./wire.js";
@@ -76,10 +76,9 @@ const part = encodeURIComponent;
 
 export const users = {
   /** @returns {Promise<OwnProfile>} */
-  me: () => call("GET", "/users/me"),
-  /** @param {{handle?: string, displayName?: string, bio?: string}} body
-   *  @returns {Promise<OwnProfile>} */
-  edit: (body) => call("PATCH", "/users/me", { body }),
+  me: async () => keepUser(await call("GET", "/users/me")),
+  /** @param {{handle?: string, displayName?: string, bio?: string}} body */
+  edit: async (body) => keepUser(await call("PATCH", "/users/me", { body })),
   /** @param {string} handle @returns {Promise<Profile>} */
   byHandle: (handle) => call("GET", `/users/by-handle/${part(handle)}`),
   /** @param {string[]} ids @returns {Promise<{items: Profile[]}>} */

@@ -4,7 +4,7 @@ import * as store from "./store.js";
 import { forgetTurns, inTurn } from "./turn.js";
 import { Problem, send } from "./wire.js";
 
-/** @import {Session, Tokens} from "./types.d.ts" */
+/** @import {OwnProfile, Session, Tokens} from "./types.d.ts" */
 
 const KEY = "mini-sns.session";
 /** A token is replaced when it has less than this left. */
@@ -51,6 +51,13 @@ export async function accessToken(refused) {
 /** @param {Session} held @param {string | undefined} refused */
 const isGood = (held, refused) =>
   held.accessToken !== refused && held.expiresAt - Date.now() > MARGIN_MS;
+
+/** @param {OwnProfile} user  what the server says of whoever is signed in */
+export function keepUser(user) {
+  const held = session.peek();
+  if (held?.user.userId === user.userId) keep({ ...held, user });
+  return user;
+}
 
 /** @type {Promise<string> | null} */
 let refreshing = null;

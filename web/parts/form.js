@@ -53,7 +53,7 @@ export function useForm(initial, { check, send }) {
     },
   });
   const clear = () => setValues(initial);
-  return { values, field, submit, busy, problem, clear };
+  return { values, field, submit, busy, problem, clear, fill: setValues };
 }
 
 /** @param {Problem} problem @param {string[]} names @returns {Record<string, string>} */

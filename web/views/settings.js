@@ -1,11 +1,10 @@
 // Settings: the profile, how the client looks, and the account itself.
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { signOut } from "../actions.js";
 import { account, users } from "../api.js";
 import { collect } from "../export.js";
 import { choose as chooseLanguage, t } from "../i18n/index.js";
-import { keep } from "../session.js";
-import { keepPerson, language, me, notice, session, theme } from "../state.js";
+import { language, me, notice, theme } from "../state.js";
 import { BIO_MAX, NAME_MAX, length, weaknesses } from "../text.js";
 import { choose as chooseTheme } from "../theme.js";
 import { Field, PasswordField } from "../parts/field.js";
@@ -14,6 +13,8 @@ import { html } from "../parts/html.js";
 import { Head } from "../parts/page.js";
 import { isHandle } from "./strangers.js";
 import { asProblem } from "../wire.js";
+
+/** @import {OwnProfile} from "../types.d.ts" */
 
 /** @param {{id: string, title: string, text?: string, children?: any}} props */
 const Section = ({ id, title, text, children }) => html`
@@ -58,10 +59,18 @@ function Colophon() {
   `;
 }
 
+/** @param {OwnProfile} profile */
+const editable = ({ displayName, handle, bio }) => ({ displayName, handle, bio });
+
 function Profile() {
-  const user = /** @type {NonNullable<typeof me.value>} */ (me.peek());
-  const { field, submit, busy, problem } = useForm(
-    { displayName: user.displayName, handle: user.handle, bio: user.bio },
+  const shown = useRef(editable(/** @type {OwnProfile} */ (me.peek())));
+  /** @param {typeof shown.current} values */
+  const changed = (values) =>
+    Object.entries(values).filter(
+      ([name, value]) => value !== shown.current[/** @type {keyof typeof values} */ (name)],
+    );
+  const { field, submit, busy, problem, fill } = useForm(
+    shown.current,
     {
       check: ({ handle, displayName, bio }) => ({
         ...(isHandle(handle) ? {} : { handle: t("error.handle") }),
@@ -71,14 +80,22 @@ function Profile() {
         ...(length(bio) > BIO_MAX ? { bio: t("error.long", { max: BIO_MAX }) } : {}),
       }),
       send: async (values) => {
-        const next = await users.edit(values);
-        const held = session.peek();
-        if (held) keep({ ...held, user: next });
-        keepPerson(next);
+        shown.current = editable(await users.edit(Object.fromEntries(changed(values))));
+        fill(() => shown.current);
         notice.value = { text: t("settings.saved") };
       },
     },
   );
+  useEffect(() => {
+    // It may have been changed elsewhere; what is typed already stays.
+    void users.me().then((now) => {
+      fill((values) => {
+        if (changed(values).length > 0) return values;
+        shown.current = editable(now);
+        return shown.current;
+      });
+    }, () => {});
+  }, []);
   return html`
     <${Section} id="profile" title=${t("settings.profile")}>
       <form class="form" onSubmit=${submit} novalidate>

@@ -110,7 +110,10 @@ test("settings change the profile, the password and the sessions", async () => {
   await person.post("To be exported");
   const { page, context, complaints, go } = await visit(person);
   const other = await context.newPage();
+  // What was changed elsewhere is there.
+  await person.as("PATCH", "/users/me", { bio: "From elsewhere" });
   await go("/settings");
+  await page.waitForFunction(() => document.querySelector("#bio")?.value === "From elsewhere");
   await other.goto(`${server.url}/`);
   await page.getByLabel("Name (optional)").fill("Cléo 🌱");
   await page.getByLabel("About you").fill("Grows things. https://example.org");
