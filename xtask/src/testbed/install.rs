@@ -28,6 +28,8 @@ const DYNOXIDE_PROFILE: [(&str, &str); 2] =
     [("CARGO_PROFILE_RELEASE_LTO", "off"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")];
 /// `MiniStack` and everything below it.
 const MINISTACK_PACKAGES: &str = include_str!("ministack.txt");
+/// The commands of operators' pages are tested with it.
+const AWS_CLI_PACKAGES: &str = include_str!("aws-cli.txt");
 /// Where programs are that only servers need.
 const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
@@ -54,6 +56,7 @@ pub(crate) fn install(signals: &Signals) -> Result<Programs> {
     // Several target directories share the cache.
     let lock = File::create(cache.join("lock")).context("cannot open the cache's lock")?;
     lock.lock().context("cannot lock the cache")?;
+    environment(&cache.join("aws-cli"), "the AWS CLI", AWS_CLI_PACKAGES, signals)?;
     Ok(Programs {
         dynamodb: dynamodb(&cache, signals)?,
         dynoxide: dynoxide(&cache, signals)?,

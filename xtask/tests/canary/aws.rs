@@ -4,7 +4,7 @@ use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +17,7 @@ const NOTHING: &str = "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA==";
 
 /// boto3, in the environment that the test bed has for MiniStack.
 pub(crate) struct Aws {
+    account: String,
     boto: Child,
     answers: BufReader<ChildStdout>,
     machine: String,
@@ -25,29 +26,30 @@ pub(crate) struct Aws {
 impl Aws {
     /// An empty account, and the stack deployed to it.
     pub(crate) fn with_canary() -> Self {
-        let boto = boto();
-        let mut aws = Self::over(boto);
+        let (mut boto, account) = boto();
+        let answers = BufReader::new(boto.stdout.take().unwrap());
+        let mut aws = Self { account, boto, answers, machine: String::new() };
         let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/canary.yaml");
-        let stack = json!({"StackName": "mini-sns-dev-canary"});
+        let template = fs::read_to_string(template).unwrap();
+        let made = aws.deploy("mini-sns-dev-canary", &template);
+        aws.machine = made["Outputs"][0]["OutputValue"].as_str().unwrap().to_owned();
+        aws
+    }
+
+    /// Makes a stack, and waits until it is there.
+    pub(crate) fn deploy(&mut self, name: &str, template: &str) -> Value {
+        let stack = json!({"StackName": name});
         let mut create = stack.clone();
-        create["TemplateBody"] = fs::read_to_string(template).unwrap().into();
-        create["Parameters"] = json!([{"ParameterKey": "Env", "ParameterValue": "dev"}]);
+        create["TemplateBody"] = template.into();
         create["Capabilities"] = json!(["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]);
-        aws.call("cloudformation", "create_stack", &create);
-        let made = aws.until("the stack is there", |aws| {
+        self.call("cloudformation", "create_stack", &create);
+        self.until("the stack is there", |aws| {
             let found = aws.call("cloudformation", "describe_stacks", &stack);
             let found = &found["Stacks"][0];
             let status = found["StackStatus"].as_str().unwrap();
             assert!(!status.contains("ROLLBACK"), "{found}");
             (status == "CREATE_COMPLETE").then(|| found.clone())
-        });
-        aws.machine = made["Outputs"][0]["OutputValue"].as_str().unwrap().to_owned();
-        aws
-    }
-
-    fn over(mut boto: Child) -> Self {
-        let answers = BufReader::new(boto.stdout.take().unwrap());
-        Self { boto, answers, machine: String::new() }
+        })
     }
 
     pub(crate) fn try_call(
@@ -164,6 +166,19 @@ impl Aws {
         self.end(&run)
     }
 
+    /// Runs a command of the shell, with the AWS CLI where the account is; and what it says.
+    pub(crate) fn shell(&self, command: &str) -> Output {
+        let folder = installed("aws-cli/bin");
+        let path = env::join_paths(
+            [folder].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap())),
+        );
+        let mut bash = Command::new("bash");
+        bash.args(["-euo", "pipefail", "-c", command]).env("PATH", path.unwrap());
+        bash.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        credentials(&mut bash, &self.account).env("AWS_ENDPOINT_URL", services());
+        bash.output().unwrap()
+    }
+
     /// Breaks a run off, as an operator or a lost account would.
     pub(crate) fn stop(&mut self, run: &str) {
         self.call("stepfunctions", "stop_execution", &json!({"executionArn": run}));
@@ -198,26 +213,37 @@ pub(crate) fn split(alias: &Value) -> (String, Value) {
     (alias["FunctionVersion"].as_str().unwrap().to_owned(), weights)
 }
 
-fn boto() -> Child {
+fn boto() -> (Child, String) {
+    // MiniStack takes twelve digits for the number of an account, and keeps accounts apart.
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let account = format!("{:012}", now.as_nanos() % 1_000_000_000_000);
+    let mut boto = Command::new(installed("ministack/bin/python"));
+    boto.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/canary/boto.py")).arg(services());
+    credentials(&mut boto, &account).stdin(Stdio::piped()).stdout(Stdio::piped());
+    (boto.spawn().expect("the test bed's Python is there: cargo xtask testbed install"), account)
+}
+
+/// Any secret does, and the machine's own credentials are never used.
+fn credentials<'a>(command: &'a mut Command, account: &str) -> &'a mut Command {
+    command.env("AWS_ACCESS_KEY_ID", account).env("AWS_SECRET_ACCESS_KEY", "test");
+    command.env("AWS_DEFAULT_REGION", "us-east-1")
+}
+
+/// Where MiniStack is.
+fn services() -> String {
     let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/testbed.json");
     let path = env::var_os("MINI_SNS_TESTBED").map_or_else(usual, PathBuf::from);
     let bed = fs::read(&path)
         .unwrap_or_else(|_| panic!("start the test bed: cargo xtask testbed up ({path:?})"));
     let bed: Value = serde_json::from_slice(&bed).unwrap();
+    bed["services"].as_str().unwrap().to_owned()
+}
+
+/// What the test bed has installed.
+fn installed(path: &str) -> PathBuf {
     let cache = match env::var_os("XDG_CACHE_HOME").map(PathBuf::from) {
         Some(cache) if cache.is_absolute() => cache,
         _ => PathBuf::from(env::var_os("HOME").unwrap()).join(".cache"),
     };
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    Command::new(cache.join("mini-sns/testbed/ministack/bin/python"))
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/canary/boto.py"))
-        .arg(bed["services"].as_str().unwrap())
-        // MiniStack takes twelve digits for the number of an account, and keeps accounts apart.
-        .env("AWS_ACCESS_KEY_ID", format!("{:012}", now.as_nanos() % 1_000_000_000_000))
-        .env("AWS_SECRET_ACCESS_KEY", "test")
-        .env("AWS_DEFAULT_REGION", "us-east-1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the test bed's Python is there: cargo xtask testbed install")
+    cache.join("mini-sns/testbed").join(path)
 }

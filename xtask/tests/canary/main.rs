@@ -139,11 +139,10 @@ fn what_an_interrupted_run_left_is_mended_by_the_next_or_by_hand() {
     assert_eq!(aws.end(&run).0, "ABORTED");
     assert_eq!(aws.alias(&users), at("1", TENTH("2")), "left as it was");
 
-    // By hand: `aws lambda update-alias --routing-config AdditionalVersionWeights={}`.
-    let command = json!({
-        "FunctionName": users, "Name": "live", "RoutingConfig": {"AdditionalVersionWeights": {}},
-    });
-    aws.call("lambda", "update_alias", &command);
+    // By hand, as docs/operate/rollback.md says.
+    let command = "aws lambda update-alias --function-name mini-sns-dev-users --name live \
+                   --routing-config AdditionalVersionWeights={}";
+    assert!(aws.shell(command).status.success());
     assert_eq!(aws.alias(&users), at("1", NONE));
 
     // By the next run, which goes on from what was live before: here back to it.
@@ -227,4 +226,53 @@ fn an_input_that_cannot_be_meant_changes_nothing() {
     assert_eq!(error, "NotReadable");
     assert!(cause.contains("ResourceNotFoundException"), "{cause}");
     assert_eq!(aws.alias(&name), at("1", NONE));
+}
+
+#[test]
+fn a_stack_is_released_by_one_command_and_taken_back_by_another() {
+    let mut aws = Aws::with_canary();
+    let function = json!({
+        "Type": "AWS::Lambda::Function",
+        "Properties": {
+            "FunctionName": "mini-sns-dev-posts", "Runtime": "provided.al2023",
+            "Handler": "bootstrap", "Role": "arn:aws:iam::000000000000:role/none",
+            "Code": {"ZipFile": "none"},
+        },
+    });
+    let first = json!({"FunctionName": {"Ref": "Posts"}});
+    let live = json!({
+        "FunctionName": {"Ref": "Posts"}, "Name": "live",
+        "FunctionVersion": {"Fn::GetAtt": ["PostsFirst", "Version"]},
+    });
+    let resources = json!({
+        "Posts": function,
+        "PostsFirst": {"Type": "AWS::Lambda::Version", "Properties": first},
+        "PostsLive": {"Type": "AWS::Lambda::Alias", "Properties": live},
+    });
+    aws.deploy("mini-sns-dev-post", &json!({"Resources": resources}).to_string());
+    let name = "mini-sns-dev-posts";
+    assert_eq!(aws.alias(name), at("1", NONE));
+    let change = json!({"FunctionName": name, "Description": "another"});
+    aws.call("lambda", "update_function_configuration", &change);
+
+    let released = aws.shell("infra/release.sh dev post '\"stepSeconds\": 1'");
+    let said = String::from_utf8_lossy(&released.stdout).into_owned();
+    assert!(released.status.success(), "{released:?}");
+    assert!(said.starts_with("mini-sns-dev-posts: version 2\n"), "{said}");
+    assert!(said.ends_with("SUCCEEDED\n"), "{said}");
+    assert_eq!(aws.alias(name), at("2", NONE));
+
+    let back = aws.shell(
+        "aws lambda update-alias --function-name mini-sns-dev-posts --name live \
+         --function-version 1 --routing-config AdditionalVersionWeights={}",
+    );
+    assert!(back.status.success(), "{back:?}");
+    assert_eq!(aws.alias(name), at("1", NONE));
+
+    aws.set_alarm("ALARM");
+    let refused = aws.shell("infra/release.sh dev post");
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("RolledBack\tfiring: mini-sns-dev-canary-errors"), "{said}");
+    assert_eq!(aws.alias(name), at("1", NONE));
 }
