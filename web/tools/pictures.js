@@ -70,7 +70,7 @@ try {
     const who = path === "/sign-up" ? null : me;
     const { context, page, go } = await visit(browser, server, who, { ...size, colorScheme, locale });
     await go(path);
-    await page.locator("main article, main .person, main form").first().waitFor();
+    await page.locator("main article, main .person, main .form").first().waitFor();
     await page.waitForLoadState("networkidle");
     if (path === "/") {
       // Somebody writes while the page is read.
