@@ -1,7 +1,8 @@
 //! `cargo xtask test`: every test of the workspace, documentation tests included, with the test bed
-//! up while they run.
+//! up while they run, and then the web client's, as `cargo xtask web` has them.
 //!
-//! Everything is built in the dev profile, the binary that the end-to-end tests start as well.
+//! Everything is built in the dev profile, the binary that the end-to-end tests and the browsers'
+//! start as well.
 
 use anyhow::Result;
 
@@ -9,6 +10,7 @@ use crate::alerts;
 use crate::shell::{cargo, has_cargo_command};
 use crate::signals::Signals;
 use crate::testbed::{Borrowed, VARIABLE};
+use crate::web::Checks;
 
 /// The program has both backends then.
 const BOTH: &str = "mini-sns/aws";
@@ -20,6 +22,8 @@ const TEST: [&str; 4] = ["test", "--workspace", "--features", BOTH];
 pub(crate) fn run() -> Result<()> {
     let signals = Signals::listen()?;
     alerts::check(&signals)?;
+    let web = Checks::prepare(&signals, false)?;
+    web.without_browser()?;
     let nextest = has_cargo_command("nextest")?;
     let runner: &[&str] = if nextest { &NEXTEST } else { &TEST };
     // The bed need not wait for the compiler.
@@ -33,5 +37,7 @@ pub(crate) fn run() -> Result<()> {
     };
     let tested = tests();
     let returned = bed.give_back();
-    tested.and(returned)
+    // Whatever came of the tests, as none of them ends the others.
+    let browsed = web.in_browser();
+    tested.and(browsed).and(returned)
 }

@@ -12,7 +12,8 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::shell::{cargo, output, root, run as run_command};
+use crate::shell::{cargo, output, root};
+use crate::signals::Signals;
 
 /// What to check.
 #[derive(Args)]
@@ -27,43 +28,85 @@ pub(crate) struct Arguments {
 
 /// A program, and the Debian package that brings it.
 const SYSTEM: [(&str, &str); 3] = [("node", "nodejs"), ("npm", "npm"), ("chromium", "chromium")];
+/// A font, and the Debian package that brings it. Only pictures need to be read.
+const JAPANESE: (&str, &str) =
+    ("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc", "fonts-noto-cjk");
 /// Node of this version on has what the checks use.
 const NODE_MAJOR_MIN: u32 = 20;
 
 /// Runs the checks, the quickest first.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    system_packages(arguments.quick)?;
-    let web = root()?.join("web");
-    let packages = packages(&web)?;
-    let node = |script: &str| -> Command {
-        let mut command = Command::new("node");
-        command.arg(web.join(script)).current_dir(&web);
-        command
-    };
-    run_command(node("tools/vendor.js").arg(&packages))?;
-    run_command(node("tools/types.js").arg("--check"))?;
-    let project = packages.join("tsconfig.json");
-    fs::write(&project, tsconfig(&web)).context("cannot write the compiler's settings")?;
-    run_command(Command::new(packages.join("node_modules/.bin/tsc")).arg("-p").arg(&project))?;
-    let tests = |folder: &str| -> Result<Command> {
-        let mut command = Command::new("node");
-        command.args(["--test", "--test-concurrency=1"]).args(test_files(&web.join(folder))?);
-        Ok(command)
-    };
-    run_command(&mut tests("test")?)?;
+    let signals = Signals::listen()?;
+    if arguments.pictures && !Path::new(JAPANESE.0).exists() {
+        install(&signals, &[JAPANESE.1])?;
+    }
+    let checks = Checks::prepare(&signals, arguments.quick)?;
+    checks.without_browser()?;
     if arguments.quick {
         return Ok(());
     }
-    run_command(&mut cargo(&["build", "-p", "mini-sns"])?)?;
-    let mut browser = if arguments.pictures {
-        let mut command = node("tools/pictures.js");
+    signals.run(&mut cargo(&["build", "-p", "mini-sns"])?)?;
+    if arguments.pictures { checks.draw() } else { checks.in_browser() }
+}
+
+/// The checks, with what they need in place.
+pub(crate) struct Checks<'a> {
+    signals: &'a Signals,
+    web: PathBuf,
+    packages: PathBuf,
+}
+
+impl<'a> Checks<'a> {
+    /// Installs what is missing.
+    pub(crate) fn prepare(signals: &'a Signals, quick: bool) -> Result<Self> {
+        system_packages(signals, quick)?;
+        let web = root()?.join("web");
+        let packages = packages(signals, &web)?;
+        Ok(Self { signals, web, packages })
+    }
+
+    /// What npm brought, the types, and the parts that are pure.
+    pub(crate) fn without_browser(&self) -> Result<()> {
+        let Self { signals, web, packages } = self;
+        signals.run(self.node("tools/vendor.js").arg(packages))?;
+        signals.run(self.node("tools/types.js").arg("--check"))?;
+        let project = packages.join("tsconfig.json");
+        fs::write(&project, tsconfig(web)).context("cannot write the compiler's settings")?;
+        let compiler = packages.join("node_modules/.bin/tsc");
+        signals.run(Command::new(compiler).arg("-p").arg(&project))?;
+        signals.run(&mut self.tests("test")?)
+    }
+
+    /// All of it in a browser, against the program that was built last.
+    pub(crate) fn in_browser(&self) -> Result<()> {
+        self.with_program(self.tests("test/browser")?)
+    }
+
+    /// Writes the pictures of the documentation.
+    fn draw(&self) -> Result<()> {
+        let mut command = self.node("tools/pictures.js");
         command.arg(root()?.join("docs/images"));
+        self.with_program(command)
+    }
+
+    fn with_program(&self, mut command: Command) -> Result<()> {
+        command.env("MINI_SNS_PACKAGES", &self.packages).env("MINI_SNS_BIN", program()?);
+        self.signals.run(&mut command)
+    }
+
+    fn node(&self, script: &str) -> Command {
+        let mut command = Command::new("node");
+        command.arg(self.web.join(script)).current_dir(&self.web);
         command
-    } else {
-        tests("test/browser")?
-    };
-    browser.env("MINI_SNS_PACKAGES", &packages).env("MINI_SNS_BIN", program()?);
-    run_command(&mut browser)
+    }
+
+    /// Two files at a time: each has a server and a browser.
+    fn tests(&self, folder: &str) -> Result<Command> {
+        let mut command = Command::new("node");
+        command.args(["--test", "--test-concurrency=2", "--test-reporter=spec"]);
+        command.args(test_files(&self.web.join(folder))?);
+        Ok(command)
+    }
 }
 
 /// The files that hold tests in a folder, by name.
@@ -87,7 +130,7 @@ fn program() -> Result<PathBuf> {
 }
 
 /// The packages of npm in the user's cache, as the lock file has them.
-fn packages(web: &Path) -> Result<PathBuf> {
+fn packages(signals: &Signals, web: &Path) -> Result<PathBuf> {
     let base = match (env::var_os("XDG_CACHE_HOME"), env::var_os("HOME")) {
         (Some(xdg), _) if Path::new(&xdg).is_absolute() => PathBuf::from(xdg),
         (_, Some(home)) => Path::new(&home).join(".cache"),
@@ -107,7 +150,7 @@ fn packages(web: &Path) -> Result<PathBuf> {
             .with_context(|| format!("cannot copy {name}"))?;
     }
     let clean = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
-    run_command(Command::new("npm").args(clean).current_dir(&place))?;
+    signals.run(Command::new("npm").args(clean).current_dir(&place))?;
     fs::write(&done, lock).context("cannot note that it is done")?;
     Ok(place)
 }
@@ -138,20 +181,12 @@ fn tsconfig(web: &Path) -> String {
     .to_string()
 }
 
-fn system_packages(quick: bool) -> Result<()> {
+fn system_packages(signals: &Signals, quick: bool) -> Result<()> {
     let wanted = SYSTEM.iter().filter(|(program, _)| !quick || *program != "chromium");
     let missing: Vec<&str> =
         wanted.filter(|(program, _)| !is_there(program)).map(|(_, package)| *package).collect();
     if !missing.is_empty() {
-        if !is_there("apt-get") {
-            bail!("the checks need what Debian calls {}; install them", missing.join(", "));
-        }
-        println!("the checks need {}; installing by apt", missing.join(", "));
-        let user = output(Command::new("id").arg("-u"))?;
-        let as_root = if user.trim_ascii() == b"0" { "env" } else { "sudo" };
-        run_command(Command::new(as_root).args(["apt-get", "update"]))?;
-        let install = ["apt-get", "install", "-y", "--no-install-recommends"];
-        run_command(Command::new(as_root).args(install).args(&missing))?;
+        install(signals, &missing)?;
     }
     let version = output(Command::new("node").arg("--version"))?;
     let version = String::from_utf8_lossy(&version);
@@ -160,6 +195,19 @@ fn system_packages(quick: bool) -> Result<()> {
         bail!("the checks need Node {NODE_MAJOR_MIN} or newer; this is {}", version.trim());
     }
     Ok(())
+}
+
+/// Brings packages of Debian.
+fn install(signals: &Signals, packages: &[&str]) -> Result<()> {
+    if !is_there("apt-get") {
+        bail!("the checks need what Debian calls {}; install them", packages.join(", "));
+    }
+    println!("the checks need {}; installing by apt", packages.join(", "));
+    let user = output(Command::new("id").arg("-u"))?;
+    let as_root = if user.trim_ascii() == b"0" { "env" } else { "sudo" };
+    signals.run(Command::new(as_root).args(["apt-get", "update"]))?;
+    let install = ["apt-get", "install", "-y", "--no-install-recommends"];
+    signals.run(Command::new(as_root).args(install).args(packages))
 }
 
 fn is_there(program: &str) -> bool {

@@ -12,7 +12,8 @@ const LEDGER: &str = "docs/requirements.md";
 const SECTIONS: [usize; 11] = [5, 10, 4, 3, 5, 3, 3, 4, 3, 1, 8];
 
 /// What a name in backticks begins with when it is a path.
-const FOLDERS: [&str; 6] = ["apps/", "crates/", "docs/", "xtask/", ".ci/", ".github/"];
+const FOLDERS: [&str; 8] =
+    ["apps/", "crates/", "docs/", "infra/", "web/", "xtask/", ".ci/", ".github/"];
 
 /// A line for each breach in the ledger below `root`.
 pub(super) fn breaches_below(root: &Path) -> Result<Vec<String>> {
@@ -44,7 +45,7 @@ fn breaches(ledger: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> 
             let place = format!("{LEDGER}:{}", index + 1);
             match (read(path), test) {
                 (None, _) => found.push(format!("{place}: there is no {path}")),
-                (Some(text), Some(test)) if !text.contains(&format!("fn {test}(")) => {
+                (Some(text), Some(test)) if !text.contains(&opening(path, test)) => {
                     found.push(format!("{place}: {path} has no test {test}"));
                 }
                 (Some(_), _) => {}
@@ -52,6 +53,11 @@ fn breaches(ledger: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> 
         }
     }
     found
+}
+
+/// How a test begins in a file of its language.
+fn opening(path: &str, test: &str) -> String {
+    if path.ends_with(".js") { format!("test(\"{test}\"") } else { format!("fn {test}(") }
 }
 
 #[cfg(test)]
@@ -69,12 +75,17 @@ mod tests {
     }
 
     fn read(path: &str) -> Option<String> {
-        (path == "crates/posts/tests/door.rs").then(|| "async fn posts_are_kept() {}".to_owned())
+        match path {
+            "crates/posts/tests/door.rs" => Some("async fn posts_are_kept() {}".to_owned()),
+            "web/test/flow.test.js" => Some("test(\"posts are shown\", () => {".to_owned()),
+            _ => None,
+        }
     }
 
     #[test]
     fn a_whole_ledger_is_left_alone() {
-        let known = "`crates/posts/tests/door.rs` `crates/posts/tests/door.rs::posts_are_kept`";
+        let known = "`crates/posts/tests/door.rs` `crates/posts/tests/door.rs::posts_are_kept` \
+                     `web/test/flow.test.js::posts are shown`";
         assert_eq!(breaches(&format!("{}{known}", whole()), read), Vec::<String>::new());
     }
 
@@ -92,7 +103,9 @@ mod tests {
             let found = breaches(&format!("{}`{unknown}`", whole()), read);
             assert!(found.concat().contains("there is no crates/posts/"), "{found:?}");
         }
-        let found = breaches(&format!("{}`crates/posts/tests/door.rs::posts`", whole()), read);
-        assert!(found.concat().contains("has no test posts"), "{found:?}");
+        for unknown in ["crates/posts/tests/door.rs::posts", "web/test/flow.test.js::posts"] {
+            let found = breaches(&format!("{}`{unknown}`", whole()), read);
+            assert!(found.concat().contains("has no test posts"), "{found:?}");
+        }
     }
 }
