@@ -6,16 +6,17 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::shell::{cargo, has_cargo_command, run as run_command};
-use crate::{openapi, test, walls};
+use crate::{openapi, test, walls, workflows};
 
 const DENY_VERSION: &str = "0.20.2";
 const MACHETE_VERSION: &str = "0.9.2";
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("fmt", fmt),
     ("walls", walls::run),
+    ("workflows", workflows::run),
     ("deny", deny),
     ("machete", machete),
     ("clippy", clippy),

@@ -16,6 +16,7 @@ mod test;
 mod testbed;
 mod walls;
 mod web;
+mod workflows;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,8 @@ enum Command {
     Walls,
     /// Checks the web client: packages, types, pure parts, and all of it in a browser.
     Web(web::Arguments),
+    /// Checks the pipelines of .github/workflows.
+    Workflows,
 }
 
 fn main() -> ExitCode {
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Testbed(arguments) => testbed::run(&arguments),
         Command::Walls => walls::run(),
         Command::Web(arguments) => web::run(&arguments),
+        Command::Workflows => workflows::run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
