@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, StatusCode};
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::{Jwk, KeyAlgorithm, PublicKeyUse};
 use kernel::problem::told;
 use kernel::{Clock, Problem, Time};
 use serde_json::Value;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use crate::http::LazyClient;
 
@@ -17,6 +20,8 @@ use crate::http::LazyClient;
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// Time for one fetch: less than a request's deadline of 2.5 s.
 const FETCH_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// Bytes of a key set: two keys take one thousand.
+const SET_MAX_BYTES: usize = 64 * 1024;
 /// Between two tries while there is no key at all.
 const FIRST_KEYS_EVERY: Duration = Duration::from_secs(1);
 
@@ -53,7 +58,7 @@ pub(super) struct Keys {
 impl Keys {
     /// The keys at `url`; nothing is fetched yet.
     pub(super) fn new(url: String, clock: Arc<dyn Clock>, ttl: Duration, every: Duration) -> Self {
-        let http = LazyClient::new(CONNECT_TIMEOUT);
+        let http = LazyClient::new(CONNECT_TIMEOUT, SET_MAX_BYTES);
         let (fetched, tried) = (RwLock::new(None), Mutex::new(None));
         Self { url, http, clock, ttl, every, fetched, tried }
     }
@@ -115,17 +120,21 @@ impl Keys {
                 *self.fetched.write().unwrap_or_else(PoisonError::into_inner) = Some(fetched);
                 Ok(())
             }
-            Err(error) => {
-                let reason = told(&error);
+            Err(reason) => {
                 tracing::warn!(url = self.url, reason, "key set cannot be fetched");
                 Err(Problem::unavailable(KeysError { url: self.url.clone(), reason }))
             }
         }
     }
 
-    async fn fetch(&self) -> Result<Value, reqwest::Error> {
-        let asked = self.http.get()?.get(&self.url).timeout(FETCH_TIMEOUT);
-        asked.send().await?.error_for_status()?.json().await
+    async fn fetch(&self) -> Result<Value, String> {
+        let asked = Request::get(&self.url).body(Bytes::new()).map_err(|error| told(&error))?;
+        let answer = timeout(FETCH_TIMEOUT, self.http.send(asked)).await;
+        let answer = answer.map_err(|_| "no answer in time")?.map_err(|error| told(&error))?;
+        match answer.status() {
+            StatusCode::OK => serde_json::from_slice(answer.body()).map_err(|error| told(&error)),
+            status => Err(format!("answered {status}")),
+        }
     }
 }
 

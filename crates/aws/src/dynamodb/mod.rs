@@ -41,10 +41,12 @@ mod item;
 mod meter;
 mod plan;
 mod read;
+mod restore;
 mod scatter;
 
 pub use create::create;
 pub use meter::{Meter, Usage};
+pub use restore::{Changed, make_equal, partitions};
 
 /// A client for DynamoDB where `sdk` says, or at `url`.
 pub fn client(sdk: &SdkConfig, url: Option<&str>) -> Client {

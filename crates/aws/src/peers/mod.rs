@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use kernel::identity::session::{SessionName, Sessions};
@@ -23,9 +24,7 @@ use kernel::internal::{
     POSTS_NEWEST, PROFILES, SESSIONS_OPEN, Service,
 };
 use kernel::peers::{Followers, Peers};
-use kernel::problem::told;
 use kernel::{Clock, Code, FieldError, Post, PostId, Problem, Profile, UserId, request};
-use reqwest::Response;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
@@ -33,7 +32,7 @@ use tokio::time::{Instant, sleep, timeout};
 pub use proof::{Proof, ServiceToken, SigV4};
 
 use crate::breaker::{Breaker, BreakerLimits};
-use crate::http::LazyClient;
+use crate::http::{HttpError, LazyClient};
 
 /// Where each service is: what stands before `/internal/...` in its addresses.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -133,6 +132,15 @@ impl Failure {
     }
 }
 
+impl From<HttpError> for Failure {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Unreachable(reason) => Self::Unreachable(reason),
+            HttpError::TooLarge(_) => Self::Garbage(error.to_string()),
+        }
+    }
+}
+
 impl From<Failure> for Problem {
     fn from(failure: Failure) -> Self {
         match failure {
@@ -168,7 +176,7 @@ impl HttpPeers {
         limits: PeersLimits,
         clock: &Arc<dyn Clock>,
     ) -> Arc<Self> {
-        let http = LazyClient::new(limits.connect_timeout);
+        let http = LazyClient::new(limits.connect_timeout, limits.answer_max_bytes);
         let target = |service: Service, address: String| Target {
             service,
             address: address.trim_end_matches('/').to_owned(),
@@ -285,7 +293,7 @@ impl HttpPeers {
     ) -> Result<T, Failure> {
         let mut request = Request::post(format!("{}{path}", target.address))
             .header(CONTENT_TYPE, "application/json")
-            .body(body.to_vec())
+            .body(Bytes::copy_from_slice(body))
             .map_err(|error| Failure::Unreachable(error.to_string()))?;
         // Last, what no proxy must find signed, since it may rewrite it.
         self.proof.give(&mut request, target.service).await.map_err(Failure::NoProof)?;
@@ -294,35 +302,12 @@ impl HttpPeers {
         {
             request.headers_mut().insert("traceparent", value);
         }
-        let request = reqwest::Request::try_from(request)
-            .map_err(|error| Failure::Unreachable(told(&error)))?;
-        let sent = async { self.http.get()?.execute(request).await };
-        let response = sent.await.map_err(|error| Failure::Unreachable(told(&error)))?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let answer = self.read(response).await?;
-        if status == StatusCode::OK {
-            return serde_json::from_slice(&answer)
+        let answer = self.http.send(request).await?;
+        if answer.status() == StatusCode::OK {
+            return serde_json::from_slice(answer.body())
                 .map_err(|error| Failure::Garbage(error.to_string()));
         }
-        Err(refusal(status, &headers, &answer))
-    }
-
-    async fn read(&self, mut response: Response) -> Result<Vec<u8>, Failure> {
-        let max = self.limits.answer_max_bytes;
-        let too_large = || Failure::Garbage(format!("it has over {max} bytes"));
-        let declared = usize::try_from(response.content_length().unwrap_or(0));
-        if declared.map_or(true, |declared| declared > max) {
-            return Err(too_large());
-        }
-        let mut answer = Vec::new();
-        loop {
-            let chunk = response.chunk().await;
-            match chunk.map_err(|error| Failure::Unreachable(told(&error)))? {
-                Some(chunk) if answer.len() + chunk.len() > max => return Err(too_large()),
-                Some(chunk) => answer.extend_from_slice(&chunk),
-                None => return Ok(answer),
-            }
-        }
+        Err(refusal(answer.status(), answer.headers(), answer.body()))
     }
 }
 

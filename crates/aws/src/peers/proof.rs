@@ -11,6 +11,7 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
+use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -92,7 +93,7 @@ impl SigV4 {
         Ok(fresh)
     }
 
-    async fn sign(&self, request: &mut Request<Vec<u8>>) -> Result<(), String> {
+    async fn sign(&self, request: &mut Request<Bytes>) -> Result<(), String> {
         let identity: Identity = self.credentials().await?.into();
         let params: SigningParams<'_> = v4::SigningParams::builder()
             .identity(&identity)
@@ -119,7 +120,7 @@ impl Proof {
     /// Puts the proof into the request; or why there is none.
     pub(super) async fn give(
         &self,
-        request: &mut Request<Vec<u8>>,
+        request: &mut Request<Bytes>,
         service: Service,
     ) -> Result<(), String> {
         match self {
