@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::shell::{cargo, output, root};
+use crate::test::TEST;
 
 const SNAPSHOT: &str = "docs/openapi.json";
 
@@ -55,7 +56,7 @@ fn document() -> Result<String> {
 /// alone would choose other features for shared dependencies and compile them a second time.
 fn binary() -> Result<PathBuf> {
     let format = "--message-format=json-render-diagnostics";
-    let messages = output(&mut cargo(&["test", "--workspace", "--no-run", format])?)?;
+    let messages = output(cargo(&TEST)?.args(["--no-run", format]))?;
     let messages = String::from_utf8(messages).context("cargo's messages are not UTF-8")?;
     let found = messages.lines().filter_map(|line| executable(line, "mini-sns")).next_back();
     found.context("cargo built no binary named mini-sns")

@@ -6,22 +6,24 @@
 
 use anyhow::Result;
 
-use crate::alerts;
 use crate::shell::{cargo, has_cargo_command};
 use crate::signals::Signals;
 use crate::testbed::{Borrowed, VARIABLE};
 use crate::web::Checks;
+use crate::{alerts, infra};
 
 /// The program has both backends then.
 const BOTH: &str = "mini-sns/aws";
 const NEXTEST: [&str; 5] = ["nextest", "run", "--workspace", "--features", BOTH];
-const TEST: [&str; 4] = ["test", "--workspace", "--features", BOTH];
+/// All of the workspace: what else builds the tests builds the same.
+pub(crate) const TEST: [&str; 4] = ["test", "--workspace", "--features", BOTH];
 
 /// Runs the tests with nextest where it is installed, else with cargo's own runner. However they
 /// end, the bed goes down again, unless it was up before.
 pub(crate) fn run() -> Result<()> {
     let signals = Signals::listen()?;
     alerts::check(&signals)?;
+    let templates = infra::check(&signals)?;
     let web = Checks::prepare(&signals, false)?;
     web.without_browser()?;
     let nextest = has_cargo_command("nextest")?;
@@ -30,7 +32,9 @@ pub(crate) fn run() -> Result<()> {
     signals.run(cargo(runner)?.arg("--no-run"))?;
     let bed = Borrowed::take(&signals)?;
     let tests = || {
-        signals.run(cargo(runner)?.arg("--no-fail-fast").env(VARIABLE, bed.file()))?;
+        let mut run = cargo(runner)?;
+        run.env(VARIABLE, bed.file()).env(infra::VARIABLE, &templates);
+        signals.run(run.arg("--no-fail-fast"))?;
         // Nextest does not know documentation tests.
         let doc = || cargo(&[&TEST[..], &["--doc"]].concat());
         if nextest { signals.run(doc()?.env(VARIABLE, bed.file())) } else { Ok(()) }
