@@ -61,7 +61,7 @@ enum Action {
 /// Does it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match arguments.action.as_ref().unwrap_or(&Action::Check) {
-        Action::Check => check(),
+        Action::Check => check(&Signals::listen()?).map(|_| ()),
         Action::Api => {
             fs::write(root()?.join(API), api_document()?).with_context(|| API.to_owned())?;
             println!("wrote {API}");
@@ -75,14 +75,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// Everything that can be checked without an account.
-pub(crate) fn check() -> Result<()> {
-    let signals = Signals::listen()?;
+/// The variable that tells tests where CloudFormation's templates are.
+pub(crate) const VARIABLE: &str = "MINI_SNS_TEMPLATES";
+
+/// Everything that can be checked without an account; where CloudFormation's templates are.
+pub(crate) fn check(signals: &Signals) -> Result<PathBuf> {
     let kept = fs::read_to_string(root()?.join(API)).unwrap_or_default();
     if kept != api_document()? {
         bail!("{API} is not what {OPENAPI} makes; run `cargo xtask infra api`");
     }
-    let tools = tools(&signals)?;
+    let tools = tools(signals)?;
     let infra = root()?.join("infra");
     signals.run(
         Command::new(tools.join("bin/cfn-lint"))
@@ -91,7 +93,7 @@ pub(crate) fn check() -> Result<()> {
             .args(sources()?)
             .current_dir(root()?),
     )?;
-    let templates = translated(&signals)?;
+    let templates = translated(signals)?;
     signals.run(
         Command::new(tools.join("bin/python"))
             .arg(tools.join("bin/checkov"))
@@ -113,7 +115,7 @@ pub(crate) fn check() -> Result<()> {
         bail!("the stacks allow too much:\n{}", breaches.join("\n"));
     }
     println!("infra: all stacks passed");
-    Ok(())
+    Ok(templates)
 }
 
 /// `infra/api.json` as it must be.

@@ -5,6 +5,7 @@
 //! | `dynamodb` | Amazon's DynamoDB Local |
 //! | `dynoxide` | another `DynamoDB`, quicker and of today's limits |
 //! | `services` | `MiniStack`: EventBridge, SQS, Cognito, Lambda, API Gateway |
+//! | `guarded` | another `MiniStack`, which looks at what roles may do, for stacks |
 //! | `redis` | one redis-server |
 //! | `redisCluster` | three of them, in cluster mode |
 //!

@@ -117,7 +117,7 @@ fn a_bed_comes_up_once_is_mended_where_it_broke_and_goes_with_its_data() {
     let up = place.run("up");
     assert!(up.status.success(), "{}", errors(&up));
     let bed = place.bed();
-    for name in ["dynamodb", "dynoxide", "services"] {
+    for name in ["dynamodb", "dynoxide", "services", "guarded"] {
         assert!(bed[name].as_str().unwrap().starts_with("http://127.0.0.1:"));
     }
     assert!(bed["redis"].as_str().unwrap().starts_with("redis://127.0.0.1:"));

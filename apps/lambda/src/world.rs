@@ -89,7 +89,11 @@ impl World {
             services_url: self.services_url(),
             ..bus::Config::default()
         };
-        Ok(AwsBus::new(&self.sdk, config, Arc::clone(&self.clock), queues))
+        // Out of the VPC there is a way over IPv6 alone, which AWS answers at other addresses.
+        // DynamoDB is not among them: the VPC has a gateway to it.
+        let dual_stack = self.settings.get("AWS_USE_DUALSTACK_ENDPOINT") == Some("true");
+        let sdk = self.sdk.to_builder().use_dual_stack(dual_stack).build();
+        Ok(AwsBus::new(&sdk, config, Arc::clone(&self.clock), queues))
     }
 
     fn pool(&self) -> Result<cognito::Config, Refused> {

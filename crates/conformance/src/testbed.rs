@@ -16,6 +16,8 @@ pub struct Testbed {
     pub dynoxide: String,
     /// EventBridge, SQS, Cognito and API Gateway.
     pub services: String,
+    /// All of AWS, where roles may do what they may and no more.
+    pub guarded: String,
     /// A single Redis.
     pub redis: String,
     /// The nodes of a Redis cluster.
@@ -40,6 +42,7 @@ impl Testbed {
             dynamodb: text(&found["dynamodb"]),
             dynoxide: text(&found["dynoxide"]),
             services: text(&found["services"]),
+            guarded: text(&found["guarded"]),
             redis: text(&found["redis"]),
             redis_cluster: nodes.iter().map(text).collect(),
         }

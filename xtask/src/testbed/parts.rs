@@ -24,6 +24,8 @@ pub(super) enum Part {
     Dynoxide,
     /// Every other service of AWS.
     Services,
+    /// All of AWS, for stacks: it looks at what roles may do.
+    Guarded,
     /// One Redis.
     Redis,
     /// Redis in cluster mode.
@@ -32,8 +34,14 @@ pub(super) enum Part {
 
 impl Part {
     /// All of them, the slowest to start first.
-    pub(super) const ALL: [Self; 5] =
-        [Self::Dynamodb, Self::Services, Self::Dynoxide, Self::Redis, Self::RedisCluster];
+    pub(super) const ALL: [Self; 6] = [
+        Self::Dynamodb,
+        Self::Services,
+        Self::Guarded,
+        Self::Dynoxide,
+        Self::Redis,
+        Self::RedisCluster,
+    ];
 
     /// Its name in `testbed.json`.
     pub(super) fn name(self) -> &'static str {
@@ -41,6 +49,7 @@ impl Part {
             Self::Dynamodb => "dynamodb",
             Self::Dynoxide => "dynoxide",
             Self::Services => "services",
+            Self::Guarded => "guarded",
             Self::Redis => "redis",
             Self::RedisCluster => "redisCluster",
         }
@@ -54,7 +63,9 @@ impl Part {
     /// The address of its process at this port.
     pub(super) fn url(self, port: u16) -> String {
         match self {
-            Self::Dynamodb | Self::Dynoxide | Self::Services => format!("http://127.0.0.1:{port}"),
+            Self::Dynamodb | Self::Dynoxide | Self::Services | Self::Guarded => {
+                format!("http://127.0.0.1:{port}")
+            }
             Self::Redis | Self::RedisCluster => format!("redis://127.0.0.1:{port}"),
         }
     }
@@ -64,11 +75,14 @@ impl Part {
         let mut command = match self {
             Self::Dynamodb => dynamodb(port, programs),
             Self::Dynoxide => dynoxide(port, programs, folder),
-            Self::Services => services(port, programs, folder),
+            Self::Services | Self::Guarded => services(port, programs, folder),
             Self::Redis | Self::RedisCluster => redis(port, programs),
         };
         if self == Self::RedisCluster {
             command.args(["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
+        }
+        if self == Self::Guarded {
+            command.env("AUTH", "true");
         }
         command.env("TMPDIR", folder);
         command
@@ -80,7 +94,7 @@ impl Part {
             (Self::Dynamodb | Self::Dynoxide, [port]) => {
                 aws_call(*port, "dynamodb", "DynamoDB_20120810.ListTables").map(|_| ())
             }
-            (Self::Services, [port]) => {
+            (Self::Services | Self::Guarded, [port]) => {
                 aws_call(*port, "sqs", "AmazonSQS.ListQueues")?;
                 aws_call(*port, "events", "AWSEvents.ListEventBuses").map(|_| ())
             }

@@ -36,6 +36,8 @@ struct Record {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     services: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    guarded: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     redis: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     redis_cluster: Vec<String>,
@@ -51,6 +53,7 @@ impl From<Bed> for Record {
             dynamodb: urls(Part::Dynamodb).next(),
             dynoxide: urls(Part::Dynoxide).next(),
             services: urls(Part::Services).next(),
+            guarded: urls(Part::Guarded).next(),
             redis: urls(Part::Redis).next(),
             redis_cluster: urls(Part::RedisCluster).collect(),
             keep: bed.keep,
@@ -195,6 +198,7 @@ mod tests {
                 process(Part::RedisCluster, 4),
                 process(Part::RedisCluster, 5),
                 process(Part::Dynoxide, 6),
+                process(Part::Guarded, 7),
             ],
         };
         let folder = tempfile::tempdir().unwrap();
@@ -204,6 +208,7 @@ mod tests {
         assert_eq!(json["dynamodb"], "http://127.0.0.1:1");
         assert_eq!(json["dynoxide"], "http://127.0.0.1:6");
         assert_eq!(json["services"], "http://127.0.0.1:2");
+        assert_eq!(json["guarded"], "http://127.0.0.1:7");
         assert_eq!(json["redis"], "redis://127.0.0.1:3");
         let nodes = serde_json::json!(["redis://127.0.0.1:4", "redis://127.0.0.1:5"]);
         assert_eq!(json["redisCluster"], nodes);
