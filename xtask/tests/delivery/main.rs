@@ -1,9 +1,11 @@
-//! The state machine of `infra/canary.yaml`, deployed to the test bed and run: it moves real aliases
-//! of real functions, and looks at real alarms and metrics.
+//! What operators do to what is deployed, on the test bed: releases by the state machine of
+//! `infra/canary.yaml`, which moves real aliases of real functions and looks at real alarms and
+//! metrics, and the commands of docs/operate, run as they stand there.
 //!
 //! What MiniStack does otherwise than AWS: it keeps an alias's weights and does not apply them, so
 //! that nobody is called here and the tests themselves write down the calls that failed; it gives
-//! the values of a metric as text; and it evaluates no alarm, so that tests set the states.
+//! the values of a metric as text; it evaluates no alarm, so that tests set the states; and it has
+//! no StartMessageMoveTask.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
@@ -275,4 +277,65 @@ fn a_stack_is_released_by_one_command_and_taken_back_by_another() {
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("RolledBack\tfiring: mini-sns-dev-canary-errors"), "{said}");
     assert_eq!(aws.alias(name), at("1", NONE));
+}
+
+#[test]
+fn dead_letters_are_moved_to_a_queue_by_one_command() {
+    let mut aws = Aws::in_an_account();
+    let url = |aws: &mut Aws, name: &str| {
+        let made = aws.call("sqs", "create_queue", &json!({"QueueName": name}));
+        made["QueueUrl"].as_str().unwrap().to_owned()
+    };
+    let (dead, live) =
+        (url(&mut aws, "mini-sns-dev-event-bus-dlq"), url(&mut aws, "mini-sns-dev-a"));
+    let letters =
+        [r#"{"detail-type": "PostCreated", "detail": {"text": "a \\ b \n \"c\" 東京 %s"}}"#, "2"];
+    for letter in letters {
+        let attributes = json!({"RULE_ARN": {"DataType": "String", "StringValue": "a"}});
+        let send = json!({
+            "QueueUrl": dead, "MessageBody": letter, "MessageAttributes": attributes,
+        });
+        aws.call("sqs", "send_message", &send);
+    }
+    let moved = aws.shell("infra/redrive.sh mini-sns-dev-event-bus-dlq mini-sns-dev-a");
+    let said = String::from_utf8_lossy(&moved.stdout).into_owned();
+    assert_eq!(said, "2 moved from mini-sns-dev-event-bus-dlq to mini-sns-dev-a\n", "{moved:?}");
+    let all = |aws: &mut Aws, url: &str| {
+        let receive = json!({"QueueUrl": url, "MaxNumberOfMessages": 10});
+        let got = aws.call("sqs", "receive_message", &receive);
+        let bodies = got["Messages"].as_array().into_iter().flatten();
+        let mut bodies: Vec<_> = bodies.map(|it| it["Body"].as_str().unwrap().to_owned()).collect();
+        bodies.sort_by_key(String::len);
+        bodies
+    };
+    assert_eq!(all(&mut aws, &live), [letters[1], letters[0]]);
+    assert!(all(&mut aws, &dead).is_empty());
+    let again = aws.shell("infra/redrive.sh mini-sns-dev-event-bus-dlq mini-sns-dev-a");
+    assert!(String::from_utf8_lossy(&again.stdout).starts_with("0 moved"), "{again:?}");
+}
+
+#[test]
+fn all_functions_of_an_environment_are_taken_out_and_put_back() {
+    let mut aws = Aws::in_an_account();
+    let (limited, free) = (aws.function("posts", 1), aws.function("users", 1));
+    let limit = json!({"FunctionName": limited, "ReservedConcurrentExecutions": 150});
+    aws.call("lambda", "put_function_concurrency", &limit);
+    let limits = |aws: &mut Aws| {
+        [&limited, &free].map(|name| {
+            let asked = json!({"FunctionName": name});
+            let limit = aws.call("lambda", "get_function_concurrency", &asked);
+            limit["ReservedConcurrentExecutions"].clone()
+        })
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("limits");
+    // Twice, as after a run that was broken off.
+    for _ in 0..2 {
+        let paused = aws.shell(&format!("infra/pause.sh dev >>{}", file.display()));
+        assert!(paused.status.success(), "{paused:?}");
+        assert_eq!(limits(&mut aws), [json!(0), json!(0)]);
+    }
+    let resumed = aws.shell(&format!("infra/pause.sh dev --resume <{}", file.display()));
+    assert!(resumed.status.success(), "{resumed:?}");
+    assert_eq!(limits(&mut aws), [json!(150), NONE]);
 }

@@ -1,4 +1,4 @@
-//! An account of one's own on the test bed, with the stack of `infra/canary.yaml` in it.
+//! An account of one's own on the test bed.
 
 use std::env;
 use std::fs;
@@ -24,11 +24,16 @@ pub(crate) struct Aws {
 }
 
 impl Aws {
-    /// An empty account, and the stack deployed to it.
-    pub(crate) fn with_canary() -> Self {
+    /// An empty account.
+    pub(crate) fn in_an_account() -> Self {
         let (mut boto, account) = boto();
         let answers = BufReader::new(boto.stdout.take().unwrap());
-        let mut aws = Self { account, boto, answers, machine: String::new() };
+        Self { account, boto, answers, machine: String::new() }
+    }
+
+    /// An empty account, and the stack of the canary deployed to it.
+    pub(crate) fn with_canary() -> Self {
+        let mut aws = Self::in_an_account();
         let template = Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/canary.yaml");
         let template = fs::read_to_string(template).unwrap();
         let made = aws.deploy("mini-sns-dev-canary", &template);
@@ -173,9 +178,12 @@ impl Aws {
             [folder].into_iter().chain(env::split_paths(&env::var_os("PATH").unwrap())),
         );
         let mut bash = Command::new("bash");
-        bash.args(["-euo", "pipefail", "-c", command]).env("PATH", path.unwrap());
+        // This release of the CLI takes the variable for some services only.
+        let there = "aws() { command aws --endpoint-url \"$SERVICES\" \"$@\"; }; export -f aws";
+        bash.args(["-euo", "pipefail", "-c", &format!("{there}\n{command}")]);
+        bash.env("PATH", path.unwrap());
         bash.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
-        credentials(&mut bash, &self.account).env("AWS_ENDPOINT_URL", services());
+        credentials(&mut bash, &self.account).env("SERVICES", services());
         bash.output().unwrap()
     }
 
@@ -218,7 +226,7 @@ fn boto() -> (Child, String) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let account = format!("{:012}", now.as_nanos() % 1_000_000_000_000);
     let mut boto = Command::new(installed("ministack/bin/python"));
-    boto.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/canary/boto.py")).arg(services());
+    boto.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/delivery/boto.py")).arg(services());
     credentials(&mut boto, &account).stdin(Stdio::piped()).stdout(Stdio::piped());
     (boto.spawn().expect("the test bed's Python is there: cargo xtask testbed install"), account)
 }
