@@ -32,6 +32,9 @@ test("two people find, follow, read, like and leave each other", async (t) => {
   await post(anna.page, "The first words").waitFor();
   await anna.page.waitForFunction(() => !document.querySelector(".outgoing"));
   assert.equal(await post(anna.page, "The first words").count(), 1);
+  const link = anna.page.getByRole("link", { name: "https://example.org/x", exact: true });
+  assert.equal(await link.getAttribute("href"), "https://example.org/x");
+  assert.match((await link.getAttribute("rel")) ?? "", /noopener noreferrer/);
   assert.equal(await box.inputValue(), "");
 
   // Ben finds her and follows.
@@ -60,6 +63,8 @@ test("two people find, follow, read, like and leave each other", async (t) => {
   await arrived.waitFor();
   t.diagnostic(`seen by the other after ${Math.round(performance.now() - began)} ms`);
   assert.deepEqual(await top(), where);
+  // Screen readers are told, and not interrupted.
+  await ben.page.locator("[aria-live=polite]", { hasText: "1 new post" }).waitFor();
   await arrived.click();
   await post(ben.page, "Second words").waitFor();
   assert.equal(await ben.page.evaluate(() => document.activeElement?.matches("[data-post]")), true);
@@ -105,6 +110,53 @@ test("two people find, follow, read, like and leave each other", async (t) => {
   await ben.context.close();
 });
 
+test("two telephones in Japanese go the same way", async () => {
+  const size = { viewport: { width: 390, height: 760 }, isMobile: true, hasTouch: true };
+  const phones = [];
+  for (const handle of ["phone_1", "phone_2"]) {
+    const { page, go, ...phone } = await visit(null, { ...size, locale: "ja-JP" });
+    await go("/");
+    await page.getByLabel("ユーザー名").fill(handle);
+    await page.getByLabel("メールアドレス").fill(`${handle}@example.org`);
+    await page.getByLabel("パスワード", { exact: true }).fill(PASSWORD);
+    await page.getByRole("button", { name: "アカウントを作成" }).tap();
+    await page.getByRole("heading", { name: "ホーム" }).waitFor();
+    phones.push({ page, ...phone });
+  }
+  const [one, other] = phones.map(({ page }) => page);
+  const write = async (page, text) => {
+    await page.getByRole("button", { name: "投稿する" }).tap();
+    await page.locator("dialog textarea").fill(text);
+    await page.locator("dialog").getByRole("button", { name: "投稿", exact: true }).tap();
+    await page.locator("[data-post]", { hasText: text }).waitFor();
+  };
+  await write(one, "電話から");
+  await other.getByRole("link", { name: "みんなの投稿" }).tap();
+  await post(other, "電話から").locator("a.name").tap();
+  await other.getByRole("button", { name: "phone_1 をフォローする" }).tap();
+  await other.getByText("1 フォロワー").waitFor();
+  await other.getByRole("link", { name: "ホーム" }).tap();
+  const arrived = other.getByRole("button", { name: "新しい投稿" });
+  await arrived.or(post(other, "電話から")).first().waitFor();
+  await write(one, "二つ目");
+  await arrived.tap();
+  await post(other, "二つ目").getByRole("button", { name: "いいね" }).tap();
+  await other.locator(".liked").waitFor();
+  await post(one, "二つ目").locator("a.when").tap();
+  await one.getByRole("heading", { name: "いいね 1 件" }).waitFor();
+
+  await one.getByRole("link", { name: "設定" }).tap();
+  await one.getByRole("button", { name: "アカウントを削除" }).tap();
+  const asking = one.locator("section", { hasText: "すべてを削除するには" });
+  await asking.getByLabel("パスワード", { exact: true }).fill(PASSWORD);
+  await one.getByRole("button", { name: "完全に削除する" }).tap();
+  await one.getByText("アカウントを削除しました。").waitFor();
+  for (const { complaints, context } of phones) {
+    assert.deepEqual(complaints, []);
+    await context.close();
+  }
+});
+
 test("settings change the profile, the password and the sessions", async () => {
   const person = await server.person("cleo_1", "Cleo");
   await person.post("To be exported");
@@ -124,6 +176,10 @@ test("settings change the profile, the password and the sessions", async () => {
   await page.getByRole("button", { name: "Save" }).click();
   await page.getByText("Saved.").waitFor();
   await other.locator(".rail .self", { hasText: "@cleo_2" }).waitFor();
+
+  const licences = page.getByRole("link", { name: "Licences of others' work" });
+  const text = await (await fetch(server.url + (await licences.getAttribute("href")))).text();
+  for (const name of ["preact", "htm", "lucide-static"]) assert.match(text, new RegExp(`^${name} `, "m"));
 
   const download = page.waitForEvent("download");
   await page.getByRole("button", { name: "Export" }).click();
@@ -284,6 +340,12 @@ test("back shows the same place", async () => {
   await post(page, /number 10(?!\d)/).locator(".when").click();
   await page.getByRole("heading", { name: "Post", exact: true }).waitFor();
   assert.equal(await page.evaluate(() => scrollY), 0);
+  await page.goBack();
+  await page.getByRole("heading", { name: "Explore" }).waitFor();
+  assert.equal(await page.evaluate(() => scrollY), before);
+  await page.goForward();
+  await page.getByRole("heading", { name: "Post", exact: true }).waitFor();
+  await post(page, /number 10(?!\d)/).waitFor();
   await page.goBack();
   await page.getByRole("heading", { name: "Explore" }).waitFor();
   assert.equal(await page.evaluate(() => scrollY), before);

@@ -63,13 +63,12 @@ test("characters are counted as people count them, up to five hundred", async ()
 
 test("the language is the browser's until one chooses", async () => {
   for (const [locale, lang, title] of [
-    ["ja-JP", "ja", "短いことばの静かな場所"], ["fr-FR", "en", "A quiet place for short words"],
+    ["ja-JP", "ja", "短いことばを、静かに。"], ["fr-FR", "en", "A quiet place for short words"],
   ]) {
     const { context, page, complaints, go } = await visit(null, { locale });
     await go("/");
     assert.equal(await page.locator("html").getAttribute("lang"), lang);
-    await page.locator("main h1").waitFor();
-    if (lang === "en") assert.equal(await page.locator("main h1").textContent(), title);
+    assert.equal(await page.locator("main h1").textContent(), title);
     await page.getByRole("button", { name: lang === "ja" ? "English" : "日本語" }).click();
     const chosen = lang === "ja" ? "en" : "ja";
     await page.locator(`html[lang=${chosen}]`).waitFor();
@@ -242,6 +241,22 @@ test("times tick", async () => {
   await time.getByText("2m ago").waitFor();
   assert.deepEqual(complaints, []);
   await context.close();
+});
+
+test("nothing moves for whoever does not want it", async () => {
+  const [reader, writer] = [await server.person("reader_8"), await server.person("writer_8")];
+  await reader.follow(writer);
+  for (const reducedMotion of ["no-preference", "reduce"]) {
+    const { context, page, complaints, go } = await visit(reader, { reducedMotion });
+    await go("/");
+    await page.locator(".empty, [data-post]").first().waitFor();
+    await writer.post(`arrives, ${reducedMotion}`);
+    const pill = page.locator(".pill");
+    const animation = await pill.evaluate((element) => getComputedStyle(element).animationName);
+    assert.equal(animation, reducedMotion === "reduce" ? "none" : "drop");
+    assert.deepEqual(complaints, []);
+    await context.close();
+  }
 });
 
 test("an answer begins with the name of whom it is for", async () => {
