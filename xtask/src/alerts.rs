@@ -1,5 +1,5 @@
-//! Prometheus' rules and Grafana's dashboard, judged by Prometheus' own `promtool`: whether they
-//! parse, and whether each rule fires when it should and not otherwise.
+//! `cargo xtask alerts`: Prometheus' rules and Grafana's dashboard, judged by Prometheus' own
+//! `promtool`: whether they parse, and whether each rule fires when it should and not otherwise.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,11 @@ const RULES: &str = "infra/prometheus";
 const DASHBOARD: &str = "infra/grafana/mini-sns.json";
 /// Debian's package with `promtool`. It is unpacked and not installed, for it would start a server.
 const PACKAGE: &str = "prometheus";
+
+/// Checks them by themselves.
+pub(crate) fn run() -> Result<()> {
+    check(&Signals::listen()?)
+}
 
 /// Checks the rules and the dashboard, with `promtool` installed where it is missing.
 pub(crate) fn check(signals: &Signals) -> Result<()> {
@@ -63,7 +68,7 @@ fn promtool(signals: &Signals) -> Result<PathBuf> {
         return Ok(found);
     }
     let place = cache("promtool")?;
-    let promtool = place.join("usr/bin/promtool");
+    let promtool = place.join("bin/promtool");
     if promtool.is_file() {
         return Ok(promtool);
     }
@@ -71,10 +76,11 @@ fn promtool(signals: &Signals) -> Result<PathBuf> {
         bail!("the rules of {RULES} are checked with Prometheus' promtool; install it");
     }
     println!("the checks need promtool; fetching Debian's {PACKAGE}");
-    fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+    fs::create_dir_all(place.join("bin")).context("no place for promtool in the cache")?;
+    let work = tempfile::tempdir_in(&place).context("no place to unpack it")?;
     let fetch = || {
         let mut command = Command::new("apt-get");
-        command.args(["download", PACKAGE]).current_dir(&place);
+        command.args(["download", PACKAGE]).current_dir(&work);
         command
     };
     if signals.run(&mut fetch()).is_err() {
@@ -83,9 +89,10 @@ fn promtool(signals: &Signals) -> Result<PathBuf> {
         signals.run(Command::new(as_root).args(["apt-get", "update"]))?;
         signals.run(&mut fetch())?;
     }
-    let package = downloaded(&place)?;
-    signals.run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(&place))?;
-    fs::remove_file(&package).context("cannot remove the package")?;
+    let package = downloaded(work.path())?;
+    signals.run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(work.path()))?;
+    // At once whole, or not there.
+    fs::rename(work.path().join("usr/bin/promtool"), &promtool).context("the package has none")?;
     Ok(promtool)
 }
 

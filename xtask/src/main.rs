@@ -6,6 +6,7 @@
 mod alerts;
 mod bench;
 mod ci;
+mod cost;
 mod infra;
 mod lambda;
 mod openapi;
@@ -44,6 +45,10 @@ enum Command {
     Lambda(lambda::Arguments),
     /// Checks the stacks of infra/: linters, translation, rules of our own.
     Infra(infra::Arguments),
+    /// Checks Prometheus' rules and Grafana's dashboard with promtool.
+    Alerts,
+    /// Writes what AWS costs, in docs/cost.md, from what is measured, assumed and asked.
+    Cost(cost::Arguments),
     /// Starts and stops what stands in for AWS in tests.
     Testbed(testbed::Arguments),
     /// Checks which crate may know which, and the rules that hold for every source file.
@@ -62,6 +67,8 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Lambda(arguments) => lambda::run(&arguments),
         Command::Infra(arguments) => infra::run(&arguments),
+        Command::Alerts => alerts::run(),
+        Command::Cost(arguments) => cost::run(&arguments),
         Command::Testbed(arguments) => testbed::run(&arguments),
         Command::Walls => walls::run(),
         Command::Web(arguments) => web::run(&arguments),

@@ -16,7 +16,8 @@ pub(crate) fn write(path: &Path, name: &str, command: &str, record: &str) -> Res
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn replaced(document: &str, name: &str, command: &str, record: &str) -> String {
+/// The document with the record in its place.
+pub(crate) fn replaced(document: &str, name: &str, command: &str, record: &str) -> String {
     let begin = format!("<!-- {name}: written by `{command}` -->");
     let end = format!("<!-- {name}: end -->");
     let (before, after) = match document.split_once(&begin) {

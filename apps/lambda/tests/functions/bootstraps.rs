@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Mutex;
 
@@ -35,12 +36,18 @@ pub(crate) fn program(name: &str) -> &'static Path {
 pub(crate) struct Functions {
     variables: Vec<(String, String)>,
     running: Mutex<HashMap<String, Arc<Function>>>,
+    /// Requests of functions to functions.
+    internal: AtomicUsize,
 }
 
 impl Functions {
     pub(crate) fn new(variables: &[(&str, &str)]) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Self { variables: variables.iter().map(owned).collect(), running: Mutex::default() }
+        Self {
+            variables: variables.iter().map(owned).collect(),
+            running: Mutex::default(),
+            internal: AtomicUsize::new(0),
+        }
     }
 
     /// The function `name`.
@@ -63,6 +70,21 @@ impl Functions {
         let function = Arc::new(Function::start(program(name), &variables).await);
         running.insert(key.to_owned(), Arc::clone(&function));
         function
+    }
+
+    /// Ends all processes: the next event of each function finds one that remembers nothing.
+    pub(crate) async fn forget(&self) {
+        self.running.lock().await.clear();
+    }
+
+    /// Counts a request of a function to another.
+    pub(crate) fn count_internal(&self) {
+        self.internal.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Requests of functions to functions until now.
+    pub(crate) fn internal(&self) -> usize {
+        self.internal.load(Ordering::SeqCst)
     }
 
     /// Everything that all of them have logged.

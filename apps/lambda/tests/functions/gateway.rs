@@ -57,6 +57,9 @@ async fn serve(State(functions): State<Later>, request: Request) -> Response<Bod
         let refused = Response::builder().status(StatusCode::FORBIDDEN);
         return refused.body(Body::from("{\"message\":\"Missing Authentication Token\"}")).unwrap();
     }
+    if path.starts_with("/internal/") {
+        functions.count_internal();
+    }
     let headers = parts.headers.iter().map(|(name, value)| {
         (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     });

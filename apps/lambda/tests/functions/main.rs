@@ -7,6 +7,7 @@ mod batches;
 mod bootstraps;
 mod calls;
 mod connections;
+mod cost;
 mod events;
 mod flows;
 mod gateway;

@@ -152,7 +152,20 @@ impl Stage {
     /// Lets events take their way until none is left: from the tables by the relays to the bus,
     /// and from the queues to the services.
     pub(crate) async fn settled(&self) {
-        while self.relayed().await + self.reacted().await > 0 {}
+        self.carried().await;
+    }
+
+    /// The same; how many events and messages that were.
+    pub(crate) async fn carried(&self) -> (usize, usize) {
+        let (mut events, mut messages) = (0, 0);
+        loop {
+            let moved = (self.relayed().await, self.reacted().await);
+            if moved == (0, 0) {
+                return (events, messages);
+            }
+            events += moved.0;
+            messages += moved.1;
+        }
     }
 
     /// Reads on in every stream, and has the relays take what is there; how many records.
@@ -195,7 +208,11 @@ impl Stage {
             for record in read["Records"].as_array().unwrap() {
                 let mut record = record.clone();
                 record["eventSourceARN"] = json!(stream.arn);
-                stream.records.push(record);
+                // The mapping's filter.
+                let partition = record["dynamodb"]["Keys"]["pk"]["S"].as_str().unwrap();
+                if record["eventName"] == "INSERT" && partition.starts_with("outbox#") {
+                    stream.records.push(record);
+                }
             }
             let next = read["NextShardIterator"].as_str().map(str::to_owned);
             stream.iterators.insert(id.to_owned(), next);
