@@ -293,6 +293,7 @@ fn levers(page: &mut String, input: &Input) -> Result<()> {
              has more merged at reading, it would be ${billed:.2}"
         );
     }
+    writeln!(page)?;
     paragraph(page, &format!("{text}."));
     Ok(())
 }
