@@ -23,6 +23,8 @@ const ENTRY: &str = "app.js";
 
 const MAP_START: &str = "<script type=\"importmap\">";
 const MAP_END: &str = "</script>";
+/// How the element that starts the client begins.
+const MODULE: &str = "<script type=\"module\"";
 
 /// One file that is served.
 pub(crate) struct File {
@@ -146,8 +148,10 @@ fn dress(template: &str, files: &[File]) -> Option<Page> {
          form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
          trusted-types 'none'"
     );
-    let (head, tail) = (point(head, files), point(tail, files));
-    let html = format!("{head}{MAP_START}{map}{MAP_END}\n{preloads}{}", tail.trim_start());
+    let (head, tail) = (point(head, files), point(tail.trim_start(), files));
+    // What the first paint waits for is asked for first.
+    let (paint, rest) = tail.split_at(tail.find(MODULE).unwrap_or(0));
+    let html = format!("{head}{MAP_START}{map}{MAP_END}\n{paint}{preloads}{rest}");
     Some(Page { html, policy })
 }
 

@@ -112,6 +112,9 @@ async fn the_page_names_only_what_is_there_and_allows_nothing_else() {
     let map = map.split("</script>").next().unwrap();
     let hash = STANDARD.encode(Sha256::digest(map));
     assert!(policy.contains(&format!("'sha256-{hash}'")));
+    // What the first paint waits for stands before what it does not.
+    let at = |text: &str| html.find(text).unwrap();
+    assert!(at("/assets/boot.") < at("modulepreload") && at("stylesheet") < at("modulepreload"));
     let quoted = html.split('"').filter(|text| text.starts_with(ASSETS));
     let addresses: Vec<&str> = quoted.filter(|text| text.matches('.').count() > 1).collect();
     assert!(addresses.len() > 10, "{addresses:?}");
