@@ -35,6 +35,9 @@ pub(crate) enum Command {
     /// Make tables, bus, queues and a user pool on AWS, to try the aws backend
     #[cfg(feature = "aws")]
     Provision(crate::provision::ProvisionArgs),
+    /// Bring back what restored copies of the tables hold, and make timelines anew
+    #[cfg(feature = "aws")]
+    Restore(Box<crate::restore::RestoreArgs>),
 }
 
 /// How to serve.
@@ -53,30 +56,38 @@ const SWITCHES: [&str; 2] = ["DEMO", "SHARED"];
 /// Options whose values `--help` does not show.
 const SECRETS: [&str; 3] = ["ADMIN_TOKEN", "INTERNAL_SECRET", "REDIS_URLS"];
 
+/// Lets the options of a command be given by variables as well.
+fn from_environment(command: clap::Command) -> clap::Command {
+    command.mut_args(|arg| {
+        let id = arg.get_id().as_str().to_uppercase();
+        // A switch that may also be set by its variable: `--demo` alone means true.
+        let arg = if SWITCHES.contains(&id.as_str()) {
+            arg.num_args(0..=1).require_equals(true).default_missing_value("true")
+        } else {
+            arg
+        };
+        if arg.is_positional() || id == "HELP" {
+            arg
+        } else {
+            arg.env(format!("MINI_SNS_{id}")).hide_env_values(SECRETS.contains(&id.as_str()))
+        }
+    })
+}
+
 /// Reads the command line; what cannot be used is the one line to show, and help is its text.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Refusal> {
-    let command = Cli::command().mut_subcommand("serve", |serve| {
-        serve.mut_args(|arg| {
-            let id = arg.get_id().as_str().to_uppercase();
-            // A switch that may also be set by its variable: `--demo` alone means true.
-            let arg = if SWITCHES.contains(&id.as_str()) {
-                arg.num_args(0..=1).require_equals(true).default_missing_value("true")
-            } else {
-                arg
-            };
-            if arg.is_positional() || id == "HELP" {
-                arg
-            } else {
-                arg.env(format!("MINI_SNS_{id}")).hide_env_values(SECRETS.contains(&id.as_str()))
-            }
-        })
-    });
+    // What else takes the options of `serve` reads them from the same variables.
+    let with_options = if cfg!(feature = "aws") { &["serve", "restore"][..] } else { &["serve"] };
+    let command = with_options
+        .iter()
+        .fold(Cli::command(), |command, name| command.mut_subcommand(name, from_environment));
     let args: Vec<OsString> = args.into_iter().collect();
     // `mini-sns` alone means `mini-sns serve`, so that its environment variables count there too.
     let args = if args.len() < 2 { vec!["mini-sns".into(), "serve".into()] } else { args };
     let matches = command.try_get_matches_from(args).map_err(|error| Refusal::from(&error))?;
-    if let Some(("serve", serve)) = matches.subcommand()
-        && serve.value_source("internal_secret") == Some(ValueSource::CommandLine)
+    if let Some((name, options)) = matches.subcommand()
+        && with_options.contains(&name)
+        && options.value_source("internal_secret") == Some(ValueSource::CommandLine)
     {
         let elsewhere = "MINI_SNS_INTERNAL_SECRET or the configuration file";
         let line = format!("internal_secret: give it by {elsewhere}: all can see command lines");

@@ -18,6 +18,8 @@ mod output;
 mod peers;
 #[cfg(feature = "aws")]
 mod provision;
+#[cfg(feature = "aws")]
+mod restore;
 mod serve;
 mod settings;
 mod values;
@@ -59,6 +61,8 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Load(args) => load::run(*args).await,
             #[cfg(feature = "aws")]
             Command::Provision(args) => provision::run(args).await,
+            #[cfg(feature = "aws")]
+            Command::Restore(args) => restore::run(*args).await,
         }
     })
 }

@@ -124,6 +124,18 @@ impl Aws {
         split(&alias)
     }
 
+    /// The role that the state machine has.
+    pub(crate) fn role(&mut self) -> String {
+        let machine = json!({"stateMachineArn": self.machine});
+        let machine = self.call("stepfunctions", "describe_state_machine", &machine);
+        machine["roleArn"].as_str().unwrap().to_owned()
+    }
+
+    /// The account's number.
+    pub(crate) fn account(&self) -> &str {
+        &self.account
+    }
+
     pub(crate) fn set_alarm(&mut self, state: &str) {
         let alarm = json!({
             "AlarmName": "mini-sns-dev-canary-errors", "StateValue": state, "StateReason": "a test",

@@ -339,3 +339,33 @@ fn all_functions_of_an_environment_are_taken_out_and_put_back() {
     assert!(resumed.status.success(), "{resumed:?}");
     assert_eq!(limits(&mut aws), [json!(150), NONE]);
 }
+
+/// MiniStack lets a state machine do everything, so the deployed role is asked what it allows.
+#[test]
+fn the_canary_may_do_what_it_does_and_nothing_else() {
+    let mut aws = Aws::with_canary();
+    let role = aws.role();
+    let function = "arn:aws:lambda:us-east-1:000000000000:function:mini-sns-";
+    let alarm = "arn:aws:cloudwatch:us-east-1:000000000000:alarm:mini-sns-";
+    for (action, resource, allowed) in [
+        ("lambda:GetFunctionConfiguration", format!("{function}dev-posts:2"), true),
+        ("lambda:GetAlias", format!("{function}dev-posts"), true),
+        ("lambda:UpdateAlias", format!("{function}dev-posts"), true),
+        ("lambda:UpdateAlias", format!("{function}prod-posts"), false),
+        ("lambda:UpdateFunctionCode", format!("{function}dev-posts"), false),
+        ("lambda:InvokeFunction", format!("{function}dev-posts"), false),
+        ("cloudwatch:DescribeAlarms", format!("{alarm}dev-canary-errors"), true),
+        ("cloudwatch:SetAlarmState", format!("{alarm}dev-canary-errors"), false),
+        ("cloudwatch:GetMetricData", "*".to_owned(), true),
+        ("cloudwatch:PutMetricData", "*".to_owned(), false),
+    ] {
+        // The account is this test's own.
+        let resource = resource.replace("000000000000", aws.account());
+        let asked = json!({
+            "PolicySourceArn": role, "ActionNames": [action], "ResourceArns": [resource],
+        });
+        let answer = aws.call("iam", "simulate_principal_policy", &asked);
+        let decision = answer["EvaluationResults"][0]["EvalDecision"].as_str().unwrap();
+        assert_eq!(decision == "allowed", allowed, "{action} on {resource}: {decision}");
+    }
+}

@@ -43,5 +43,6 @@ mod door;
 mod faults;
 mod front;
 mod poison;
+mod restore;
 mod server;
 mod throttle;

@@ -83,6 +83,18 @@ impl Server {
         command
     }
 
+    /// `mini-sns restore` on this world's tables; what it takes more is added.
+    pub(crate) fn restore(&self) -> Command {
+        let bed = &self.bed;
+        let mut command = program();
+        aws_environment(&mut command);
+        command.args(["restore", "--backend", "aws", "--env-name", &bed.env_name]);
+        command.args(["--dynamodb-url", &bed.dynamodb_url, "--aws-url", &bed.aws_url]);
+        command.args(["--cognito-pool-id", &bed.pool_id, "--cognito-client-id", &bed.client_id]);
+        command.args(["--redis-urls", &self.redis.url()]);
+        command
+    }
+
     /// The process of a service.
     pub(crate) fn process(&self, service: Service) -> &Running {
         &self.running[service as usize]
