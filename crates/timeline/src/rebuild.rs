@@ -1,4 +1,5 @@
-//! A feed made anew from the other services: what `mini-sns verify --repair` does.
+//! A feed made anew from the other services: what `mini-sns verify --repair` does, and on AWS
+//! `mini-sns restore`.
 
 use std::collections::HashSet;
 
