@@ -40,6 +40,14 @@ async fn a_full_disk_stops_writes_alone_and_only_until_there_is_room() {
     author.get(&format!("/posts/{}", answered[0])).await.expect(200);
     assert!(!reader.timeline().await.is_empty(), "reads go on");
     author.get("/users/me").await.expect(200);
+    let metrics = async || {
+        let url = format!("{}/metrics", server.admin);
+        server.http.get(url).send().await.unwrap().text().await.unwrap()
+    };
+    let told = metrics().await;
+    for line in ["table_writable{table=\"post\"} 0", "table_spare_disk_bytes{table=\"post\"} 0"] {
+        assert!(told.lines().any(|told| told == line), "{line}");
+    }
 
     fs::remove_file(&filler).unwrap();
     let post = eventually("writes go on", async || {
@@ -47,6 +55,7 @@ async fn a_full_disk_stops_writes_alone_and_only_until_there_is_room() {
         (answer.status == 201).then_some(answer.body)
     })
     .await;
+    assert!(metrics().await.contains("table_writable{table=\"post\"} 1"));
     answered.push(post["postId"].as_str().unwrap().to_owned());
     reader.sees(&answered).await;
     server.settled().await;
