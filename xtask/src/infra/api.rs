@@ -112,8 +112,7 @@ pub(super) fn made_of(document: &Value) -> Result<Value> {
         paths.insert(path.clone(), Value::Object(made));
     }
     for (path, function) in INTERNAL {
-        let mut made = route(function, &json!([{"signature": []}]), &json!([]));
-        made["x-amazon-apigateway-auth"] = json!({"type": "AWS_IAM"});
+        let made = route(function, &json!([{"signature": []}]), &json!([]));
         paths.insert(path.to_owned(), json!({"post": made}));
     }
     Ok(json!({

@@ -126,17 +126,30 @@ fn redis_is_small_in_dev_and_a_cluster_in_two_zones_in_prod() {
     assert_eq!(urls.matches("rediss://").count(), 2, "{urls}");
 }
 
-/// R10.1: in dev Redis may be away at night and at weekends; elsewhere the setting does nothing.
+/// R2.8, R10.1: in dev Redis is away at night and at weekends, unless somebody wants it; elsewhere it
+/// never is.
 #[test]
-fn redis_can_be_away_out_of_hours_in_dev_alone() {
-    let scheduled = |env| {
-        let templates = super::translated(&super::Signals::listen().unwrap()).unwrap();
-        let template = &super::read(&templates).unwrap()["network"];
-        let given = [("Env", env), ("RedisSchedule", "on")];
+fn redis_is_away_out_of_hours_in_dev_alone() {
+    let templates = super::translated(&super::Signals::listen().unwrap()).unwrap();
+    let template = &super::read(&templates).unwrap()["network"];
+    let schedules = |env, schedule| {
+        let given = [("Env", env), ("RedisSchedule", schedule)];
         super::Stack(super::resolved(template, &given)).all("AWS::Scheduler::Schedule").len()
     };
-    assert_eq!((scheduled("dev"), scheduled("staging"), scheduled("prod")), (2, 0, 0));
-    assert!(stack("network", "dev").all("AWS::Scheduler::Schedule").is_empty());
+    assert_eq!((schedules("dev", "on"), schedules("dev", "off")), (2, 0));
+    assert_eq!((schedules("staging", "on"), schedules("prod", "on")), (0, 0));
+    let network = stack("network", "dev");
+    let schedules = network.all("AWS::Scheduler::Schedule");
+    assert_eq!(schedules.len(), 2, "without a word");
+    // What is made in the morning is what the stack has made.
+    let made = network.one("AWS::ElastiCache::ReplicationGroup");
+    let again = network.named("RedisMorning")["Target"]["Input"].as_str().unwrap();
+    let again: serde_json::Value = serde_json::from_str(again).unwrap();
+    for (name, value) in again.as_object().unwrap() {
+        if !["CacheSubnetGroupName", "SecurityGroupIds"].contains(&name.as_str()) {
+            assert_eq!(*value, made[name], "{name}");
+        }
+    }
 }
 
 /// R2.9, R8.1: the logs of every function under its name, for 30 days, in dev for 7.
