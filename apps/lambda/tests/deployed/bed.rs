@@ -2,9 +2,13 @@
 //! account of our own would do as well, but the emulator finds another account's API for nobody who
 //! does not sign.)
 
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
 use conformance::testbed::Testbed;
+use kernel::Ids;
+use kernel::clock::SystemClock;
+use kernel::ids::SystemIds;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -21,8 +25,8 @@ pub(crate) struct Region {
 impl Region {
     /// One that nobody else has.
     pub(crate) fn new() -> Self {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let name = format!("zz-{:x}{:x}-1", now.as_micros(), std::process::id());
+        let ids = SystemIds::new(Arc::new(SystemClock));
+        let name = format!("zz-{}-1", ids.ulid().to_string().to_lowercase());
         Self { bed: Testbed::up(), name, http: reqwest::Client::new() }
     }
 
@@ -105,6 +109,12 @@ impl Region {
         let told = self.settled(stack).await;
         let left = inside(&told, "StackStatus");
         assert!(left.is_empty() || left == ["DELETE_COMPLETE"], "{stack}: {told}");
+    }
+
+    /// Whether a stack may not go, for others stand on it.
+    pub(crate) async fn is_needed(&self, stack: &str) -> bool {
+        let (status, answer) = self.formation("DeleteStack", &[("StackName", stack)]).await;
+        status == 400 && answer.contains("is imported by stack")
     }
 
     /// What is known of a stack once nothing is under way.

@@ -144,6 +144,7 @@ async fn nothing_is_left_on_the_way(world: &World) {
 
 /// R1.1: each service goes by itself, and the others serve on; what is shared goes last.
 async fn services_are_removed_one_by_one(world: &World, person: &Person<'_>) {
+    assert!(world.region.is_needed(&world.stack("shared")).await);
     world.region.remove(&world.stack("timeline")).await;
     assert!(!world.tables().await.contains(&format!("mini-sns-{}-timeline-ddb", world.env)));
     let timeline = person.ask(Method::GET, "/timeline", None).await.status();
