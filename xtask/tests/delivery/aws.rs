@@ -2,11 +2,12 @@
 
 use std::env;
 use std::fs;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -235,8 +236,8 @@ pub(crate) fn split(alias: &Value) -> (String, Value) {
 
 fn boto() -> (Child, String) {
     // MiniStack takes twelve digits for the number of an account, and keeps accounts apart.
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let account = format!("{:012}", now.as_nanos() % 1_000_000_000_000);
+    let random = RandomState::new().build_hasher().finish();
+    let account = format!("{:012}", random % 1_000_000_000_000);
     let mut boto = Command::new(installed("ministack/bin/python"));
     boto.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/delivery/boto.py")).arg(services());
     credentials(&mut boto, &account).stdin(Stdio::piped()).stdout(Stdio::piped());
