@@ -368,7 +368,7 @@ mod tests {
     #[test]
     fn paragraphs_are_broken_between_words() {
         let mut page = String::new();
-        paragraph(&mut page, &"word ".repeat(60).trim_end());
+        paragraph(&mut page, "word ".repeat(60).trim_end());
         let lines: Vec<_> = page.trim_end().lines().map(|line| line.chars().count()).collect();
         assert_eq!(lines, [119, 119, 59]);
     }
