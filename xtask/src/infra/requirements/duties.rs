@@ -232,7 +232,21 @@ fn is_own(action: &str, resource: &str, role: &str) -> bool {
 fn only_functions_use_the_way_between_services() {
     for env in everywhere() {
         let stack = stack("shared", env);
-        let policy = &stack.one("AWS::ApiGateway::RestApi")["Policy"]["Statement"][1];
+        let api = stack.one("AWS::ApiGateway::RestApi");
+        // Whoever is allowed by the API needs no leave by a role.
+        let open = &api["Policy"]["Statement"][0];
+        let open: Vec<_> = texts(&open["Resource"])
+            .into_iter()
+            .map(|it| it.strip_prefix("execute-api:/*/*").expect("any stage, any method"))
+            .collect();
+        for path in api["Body"]["paths"].as_object().unwrap().keys() {
+            let is_open = open.iter().any(|it| match it.strip_suffix('*') {
+                Some(beginning) => path.starts_with(beginning),
+                None => path == it,
+            });
+            assert_eq!(is_open, !path.starts_with("/internal/"), "{path}");
+        }
+        let policy = &api["Policy"]["Statement"][1];
         assert_eq!(policy["Effect"], "Deny");
         assert_eq!(policy["Resource"], "execute-api:/*/*/internal/*");
         let roles = format!("arn:aws:iam::123456789012:role/mini-sns-{env}-*");
