@@ -115,9 +115,10 @@ pub(super) fn made_of(document: &Value) -> Result<Value> {
         let made = route(function, &json!([{"signature": []}]), &json!([]));
         paths.insert(path.to_owned(), json!({"post": made}));
     }
+    let version = &document["info"]["version"];
     Ok(json!({
         "openapi": "3.0.1",
-        "info": {"title": {"Fn::Sub": "mini-sns-${Env}-rest"}, "version": document["info"]["version"]},
+        "info": {"title": {"Fn::Sub": "mini-sns-${Env}-rest"}, "version": version},
         "paths": paths,
         "components": {"schemas": models, "securitySchemes": schemes()},
         "x-amazon-apigateway-request-validators": {

@@ -129,7 +129,10 @@ mod tests {
 
     #[test]
     fn a_role_of_two_functions_is_found() {
-        let function = |role: &str| json!({"Type": "AWS::Lambda::Function", "Properties": {"Role": {"Ref": role}}});
+        let function = |role: &str| {
+            let role = json!({"Ref": role});
+            json!({"Type": "AWS::Lambda::Function", "Properties": {"Role": role}})
+        };
         let of = |one: &str, other: &str| {
             breaches(&json!({"Resources": {"A": function(one), "B": function(other)}}))
         };

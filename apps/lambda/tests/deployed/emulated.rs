@@ -94,7 +94,10 @@ fn addresses(outputs: &mut Map<String, Value>, place: &Place<'_>) {
 /// What stands in for the network's stack, which the emulator refuses: a Redis that is there, and
 /// names for a network that is not.
 pub(crate) fn network(redis: &str) -> Value {
-    let exported = |name: &str, value: &str| json!({"Value": value, "Export": {"Name": {"Fn::Sub": format!("mini-sns-${{Env}}-{name}")}}});
+    let exported = |name: &str, value: &str| {
+        let name = format!("mini-sns-${{Env}}-{name}");
+        json!({"Value": value, "Export": {"Name": {"Fn::Sub": name}}})
+    };
     json!({
         "Parameters": {"Env": {"Type": "String"}},
         "Resources": {"Nothing": {"Type": "AWS::SNS::Topic"}},

@@ -1,5 +1,5 @@
-//! The flows of the architecture document (R3.1 to R3.4) through the deployed doors, and stacks that
-//! come and go by themselves.
+//! The flows of the architecture document (R3.1 to R3.4) through the deployed doors, and stacks
+//! that come and go by themselves.
 
 use std::time::Duration;
 

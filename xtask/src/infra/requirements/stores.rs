@@ -126,8 +126,8 @@ fn redis_is_small_in_dev_and_a_cluster_in_two_zones_in_prod() {
     assert_eq!(urls.matches("rediss://").count(), 2, "{urls}");
 }
 
-/// R2.8, R10.1: in dev Redis is away at night and at weekends, unless somebody wants it; elsewhere it
-/// never is.
+/// R2.8, R10.1: in dev Redis is away at night and at weekends, unless somebody wants it; elsewhere
+/// it never is.
 #[test]
 fn redis_is_away_out_of_hours_in_dev_alone() {
     let templates = super::translated(&super::Signals::listen().unwrap()).unwrap();
