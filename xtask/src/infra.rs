@@ -9,7 +9,7 @@
 //! | nobody may do more than it must | rules of our own ([`policy`]) |
 //!
 //! That every requirement is in the templates with its value is told by the tests
-//! ([`requirements`]). The tools come by pip into the user's cache, at the versions in `tools.txt`.
+//! (`requirements.rs`). The tools come by pip into the user's cache, at the versions in `tools.txt`.
 
 mod api;
 mod policy;
