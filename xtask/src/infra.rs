@@ -8,8 +8,8 @@
 //! | what is built is built safely | checkov (`infra/.checkov.yaml`) |
 //! | nobody may do more than it must | rules of our own ([`policy`]) |
 //!
-//! That every requirement is in the templates with its value is told by the tests
-//! (`requirements.rs`). The tools come by pip into the user's cache, at the versions in `tools.txt`.
+//! That every requirement is in the templates with its value is told by the tests in
+//! `requirements.rs`. The tools come by pip into the user's cache, at the versions in `tools.txt`.
 
 mod api;
 mod policy;
