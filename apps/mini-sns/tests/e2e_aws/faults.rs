@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::bed::Bed;
 use crate::live::Socket;
@@ -137,6 +138,8 @@ async fn nothing_that_was_answered_is_lost_while_dynamodb_throttles() {
                 answer.problem(503, "unavailable");
                 refused += 1;
             }
+            // A refusal is quick: without a pause the person's own limit would be next.
+            sleep(Duration::from_millis(20)).await;
         }
     };
     write(2).await;
