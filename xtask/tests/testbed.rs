@@ -122,7 +122,7 @@ fn a_bed_comes_up_once_is_mended_where_it_broke_and_goes_with_its_data() {
     }
     assert!(bed["redis"].as_str().unwrap().starts_with("redis://127.0.0.1:"));
     assert_eq!(bed["redisCluster"].as_array().unwrap().len(), 3);
-    assert_eq!(running(place.0.path()).len(), 7);
+    assert_eq!(running(place.0.path()).len(), 8);
     assert!(place.run("status").status.success());
 
     assert!(place.run("up").status.success());
@@ -140,7 +140,7 @@ fn a_bed_comes_up_once_is_mended_where_it_broke_and_goes_with_its_data() {
     assert_eq!(pids(&mended, "services"), pids(&bed, "services"));
     assert!(!pids(&mended, "redisCluster").contains(&dead));
     assert!(place.run("status").status.success());
-    assert_eq!(running(place.0.path()).len(), 7);
+    assert_eq!(running(place.0.path()).len(), 8);
 
     assert!(place.run("down").status.success());
     place.assert_nothing_is_left();
