@@ -4,6 +4,7 @@
 
 pub mod bus;
 pub mod clock;
+pub mod document;
 pub mod faulty;
 pub mod feed;
 pub mod identity;

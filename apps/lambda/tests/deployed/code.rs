@@ -3,21 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-macro_rules! bootstraps {
-    ($($name:literal,)*) => {
-        /// Each bootstrap and its file.
-        const BOOTSTRAPS: &[(&str, &str)] =
-            &[$(($name, env!(concat!("CARGO_BIN_EXE_", $name))),)*];
-    };
-}
-
-bootstraps! {
-    "users", "posts", "social", "timeline",
-    "react-users", "react-posts", "react-social", "react-timeline",
-    "relay",
-    "authorizer", "socket-connect", "socket-message", "socket-disconnect",
-    "pre-sign-up",
-}
+use crate::programs::BOOTSTRAPS;
 
 /// Stores a file under the name that Lambda looks for.
 const PACK: &str = "import sys, zipfile

@@ -9,4 +9,6 @@ mod code;
 mod emulated;
 mod flows;
 mod person;
+#[path = "../functions/programs.rs"]
+mod programs;
 mod world;

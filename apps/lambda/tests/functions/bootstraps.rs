@@ -1,5 +1,4 @@
-//! The bootstraps that cargo has built, by their names, and a set of them that starts as it is
-//! needed.
+//! A set of bootstraps, each of which starts as it is needed.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -8,23 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Mutex;
 
+use crate::programs::BOOTSTRAPS;
 use crate::runtime::Function;
-
-macro_rules! bootstraps {
-    ($($name:literal,)*) => {
-        /// Each bootstrap and its file.
-        pub(crate) const BOOTSTRAPS: &[(&str, &str)] =
-            &[$(($name, env!(concat!("CARGO_BIN_EXE_", $name))),)*];
-    };
-}
-
-bootstraps! {
-    "users", "posts", "social", "timeline",
-    "react-users", "react-posts", "react-social", "react-timeline",
-    "relay",
-    "authorizer", "socket-connect", "socket-message", "socket-disconnect",
-    "pre-sign-up",
-}
 
 /// The file of a bootstrap.
 pub(crate) fn program(name: &str) -> &'static Path {

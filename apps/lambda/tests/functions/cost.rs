@@ -1,17 +1,14 @@
 //! What a call sets in motion among the functions: requests of one to another, events, messages.
 //! `docs/cost.md` is held to it; with `MINI_SNS_TEST_WRITE` set, the test writes its table.
 
-use std::fs;
-use std::path::Path;
-
+use conformance::document;
 use reqwest::Method;
 use serde_json::json;
 
 use crate::person::{PASSWORD, Person};
 use crate::stage::Stage;
 
-const BEGIN: &str = "<!-- functions: begin -->\n";
-const END: &str = "<!-- functions: end -->\n";
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cost.md");
 
 /// The row of a call, made to functions that remember nothing, as after a quiet while.
 async fn row(stage: &Stage, what: &str, call: impl AsyncFnOnce()) -> String {
@@ -27,19 +24,6 @@ async fn again(stage: &Stage, what: &str, call: impl AsyncFnOnce()) -> String {
     let (events, messages) = stage.carried().await;
     let internal = stage.functions().internal() - before;
     format!("| {what} | {internal} | {events} | {messages} |\n")
-}
-
-/// Holds the document to the table, or writes it.
-fn compare(table: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cost.md");
-    let document = fs::read_to_string(&path).unwrap();
-    let (head, rest) = document.split_once(BEGIN).unwrap();
-    let (documented, tail) = rest.split_once(END).unwrap();
-    if std::env::var_os("MINI_SNS_TEST_WRITE").is_some() {
-        fs::write(&path, format!("{head}{BEGIN}{table}{END}{tail}")).unwrap();
-        return;
-    }
-    assert_eq!(documented, table, "docs/cost.md tells what calls set in motion");
 }
 
 #[tokio::test]
@@ -80,5 +64,5 @@ async fn calls_set_in_motion_what_the_document_says() {
     table += &again(&stage, "`GET /timeline`, at once again", timeline).await;
     let delete = async || drop(author.ask(Method::DELETE, &path, None, 204).await);
     table += &row(&stage, "`DELETE /posts/{postId}`", delete).await;
-    compare(&table);
+    document::compare(DOCUMENT, "functions", &table);
 }

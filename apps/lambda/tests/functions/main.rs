@@ -13,6 +13,7 @@ mod flows;
 mod gateway;
 mod nowhere;
 mod person;
+mod programs;
 mod runtime;
 mod stage;
 mod starts;

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::bootstraps::{BOOTSTRAPS, Functions, program};
+use crate::bootstraps::{Functions, program};
 use crate::events::{self, Rest};
 use crate::nowhere;
+use crate::programs::BOOTSTRAPS;
 use crate::runtime::{Function, lambdas_own};
 
 fn functions() -> Functions {

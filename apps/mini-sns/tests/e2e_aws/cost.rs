@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
 
+use conformance::document;
 use reqwest::Method;
 use serde_json::json;
 
@@ -14,11 +13,10 @@ use crate::server::{SERVICES, Server, Service};
 
 /// How often a call is measured. Whatever happens beside it only adds, so the least counts.
 const ROUNDS: usize = 3;
+const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cost.md");
 const FOLLOWERS: u32 = 10;
 /// Queries of one look at an outbox: by the relays, which sweep, and by [`Server::settled`].
 const LOOK: f64 = 16.0;
-const BEGIN: &str = "<!-- measured: begin -->\n";
-const END: &str = "<!-- measured: end -->\n";
 
 /// Requests and units by table and operation.
 type Used = BTreeMap<(&'static str, String), (f64, f64)>;
@@ -116,19 +114,6 @@ fn row(what: &str, used: &Used) -> String {
     format!("| {what} | {requests} | {reads} | {writes} |\n")
 }
 
-/// Holds the document to the table, or writes it.
-fn compare(table: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/cost.md");
-    let document = fs::read_to_string(&path).unwrap();
-    let (head, rest) = document.split_once(BEGIN).unwrap();
-    let (documented, tail) = rest.split_once(END).unwrap();
-    if std::env::var_os("MINI_SNS_TEST_WRITE").is_some() {
-        fs::write(&path, format!("{head}{BEGIN}{table}{END}{tail}")).unwrap();
-        return;
-    }
-    assert_eq!(documented, table, "docs/cost.md tells what calls cost");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_cost_what_the_document_says() {
     let free = ["--posts-per-minute", "100000", "--auth-rate-burst", "1000"];
@@ -192,6 +177,6 @@ async fn calls_cost_what_the_document_says() {
     table += &row("`GET /timeline`, 20 entries, not cached", &miss.await);
     table +=
         &row("`GET /timeline`, 20 entries, cached", &least(&server, async |_| page().await).await);
-    compare(&table);
+    document::compare(DOCUMENT, "measured", &table);
     server.verified().await;
 }
