@@ -2,14 +2,15 @@
 //! `promtool`: whether they parse, and whether each rule fires when it should and not otherwise.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::shell::{cache, output, program, root};
+use crate::shell::{files, root};
 use crate::signals::Signals;
+use crate::tools::{self, cache, find};
 
 const RULES: &str = "infra/prometheus";
 const DASHBOARD: &str = "infra/grafana/mini-sns.json";
@@ -64,7 +65,7 @@ fn expressions(value: &Value) -> Vec<&str> {
 
 /// `promtool`: the machine's, or one of our own in the user's cache.
 fn promtool(signals: &Signals) -> Result<PathBuf> {
-    if let Some(found) = program("promtool") {
+    if let Some(found) = find("promtool") {
         return Ok(found);
     }
     let place = cache("promtool")?;
@@ -72,7 +73,7 @@ fn promtool(signals: &Signals) -> Result<PathBuf> {
     if promtool.is_file() {
         return Ok(promtool);
     }
-    if program("apt-get").is_none() {
+    if find("apt-get").is_none() {
         bail!("the rules of {RULES} are checked with Prometheus' promtool; install it");
     }
     println!("the checks need promtool; fetching Debian's {PACKAGE}");
@@ -84,22 +85,14 @@ fn promtool(signals: &Signals) -> Result<PathBuf> {
         command
     };
     if signals.run(&mut fetch()).is_err() {
-        let user = output(Command::new("id").arg("-u"))?;
-        let as_root = if user.trim_ascii() == b"0" { "env" } else { "sudo" };
-        signals.run(Command::new(as_root).args(["apt-get", "update"]))?;
+        tools::update(signals)?;
         signals.run(&mut fetch())?;
     }
-    let package = downloaded(work.path())?;
+    let package = files(work.path(), ".deb")?.swap_remove(0);
     signals.run(Command::new("dpkg-deb").arg("--extract").arg(&package).arg(work.path()))?;
     // At once whole, or not there.
     fs::rename(work.path().join("usr/bin/promtool"), &promtool).context("the package has none")?;
     Ok(promtool)
-}
-
-fn downloaded(place: &Path) -> Result<PathBuf> {
-    let files = fs::read_dir(place)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    let package = files.into_iter().find(|path| path.extension().is_some_and(|it| it == "deb"));
-    package.context("apt-get has brought no package")
 }
 
 #[cfg(test)]

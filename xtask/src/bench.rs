@@ -14,7 +14,7 @@ use serde_json::Value;
 use self::process::{Program, Programs, Server};
 use self::table::{Figure, Table};
 use crate::record;
-use crate::shell::{cargo, root, run as run_command};
+use crate::shell::{cargo, root, run as run_command, target};
 
 /// Open files that the server and the generator need for the idle sockets.
 const OPEN_FILES: u64 = 12_000;
@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let build =
         ["build", "--release", "-p", "mini-sns", "--bin", "mini-sns", "--example", "ceiling"];
     run_command(&mut cargo(&build)?)?;
-    let programs = Programs::new(&root()?.join("target"))?;
+    let programs = Programs::new(&target()?)?;
     let plan = Plan::new(arguments.quick);
     let mut bench = Bench { programs, plan, table: Table::default() };
     bench.idle()?;

@@ -27,9 +27,9 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use self::resolve::{ENVIRONMENTS, resolved};
-use crate::shell::{cargo, output, root};
+use crate::shell::{files, root, target};
 use crate::signals::Signals;
-use crate::testbed::python;
+use crate::tools::python;
 
 /// The tools and everything below them.
 const TOOLS: &str = include_str!("infra/tools.txt");
@@ -134,13 +134,9 @@ fn tools(signals: &Signals) -> Result<PathBuf> {
 
 /// The templates, by name.
 fn sources() -> Result<Vec<PathBuf>> {
-    let folder = root()?.join("infra");
-    let entries = fs::read_dir(&folder).context("no infra/")?;
-    let mut all = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    all.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    let mut all = files(&root()?.join("infra"), ".yaml")?;
     // Settings of the tools.
     all.retain(|path| !path.file_name().is_some_and(|it| it.to_string_lossy().starts_with('.')));
-    all.sort();
     Ok(all)
 }
 
@@ -175,20 +171,12 @@ pub(crate) fn translated(signals: &Signals) -> Result<PathBuf> {
 /// The templates in a folder, by name.
 fn read(folder: &Path) -> Result<BTreeMap<String, Value>> {
     let mut all = BTreeMap::new();
-    for entry in fs::read_dir(folder).context("no templates")? {
-        let path = entry?.path();
+    for path in files(folder, ".json")? {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         all.insert(name, serde_json::from_slice(&text).with_context(|| format!("{path:?}"))?);
     }
     Ok(all)
-}
-
-/// Where cargo builds.
-fn target() -> Result<PathBuf> {
-    let metadata = output(&mut cargo(&["metadata", "--no-deps", "--format-version", "1"])?)?;
-    let metadata: Value = serde_json::from_slice(&metadata).context("cargo's metadata")?;
-    Ok(PathBuf::from(metadata["target_directory"].as_str().context("no target directory")?))
 }
 
 /// Lays out `target/functions/<name>/bootstrap` beside `infra/`, where the templates look for it,

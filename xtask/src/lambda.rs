@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::record;
-use crate::shell::{cargo, output, root, run as run_command};
+use crate::shell::{cargo, metadata, output, root, run as run_command, target};
 
 /// Megabytes of a function, at most.
 const SIZE_GOAL: f64 = 6.0;
@@ -65,8 +64,7 @@ fn grouped(all: Vec<Bootstrap>) -> BTreeMap<Vec<String>, Vec<String>> {
 
 /// Builds, measures and prints.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let metadata = output(&mut cargo(&["metadata", "--no-deps", "--format-version", "1"])?)?;
-    let metadata: Value = serde_json::from_slice(&metadata).context("cargo's metadata")?;
+    let metadata = metadata()?;
     let packages = metadata["packages"].as_array().context("cargo metadata has no packages")?;
     let package = packages.iter().find(|package| package["name"] == "lambda");
     for (features, names) in grouped(bootstraps(package.context("no package lambda")?)) {
@@ -79,8 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.build {
         return Ok(());
     }
-    let target = metadata["target_directory"].as_str().context("no target directory")?;
-    let built = Path::new(target).join("lambda");
+    let built = target()?.join("lambda");
     let built = built.to_str().context("the target directory is no text")?;
     let starts = arguments.starts.to_string();
     let example = ["run", "--quiet", "-p", "lambda", "--example", "cold_start", "--"];

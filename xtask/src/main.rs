@@ -15,6 +15,7 @@ mod shell;
 mod signals;
 mod test;
 mod testbed;
+mod tools;
 mod walls;
 mod web;
 mod workflows;

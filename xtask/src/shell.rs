@@ -1,11 +1,12 @@
 //! Running other programs: from the workspace's root, with their output shown, and a failure that
 //! names the command line.
 
-use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
 /// The workspace's root. Asked when it runs, not when it was built: a target directory may serve
 /// several checkouts.
@@ -60,20 +61,28 @@ pub(crate) fn has_cargo_command(name: &str) -> Result<bool> {
     Ok(command.output().is_ok_and(|output| output.status.success()))
 }
 
-/// Where a program is, where it is.
-pub(crate) fn program(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+/// What cargo knows of the workspace.
+pub(crate) fn metadata() -> Result<Value> {
+    let told = output(&mut cargo(&["metadata", "--no-deps", "--format-version", "1"])?)?;
+    serde_json::from_slice(&told).context("cargo's metadata")
 }
 
-/// The place of what was fetched for `part`, in the user's cache.
-pub(crate) fn cache(part: &str) -> Result<PathBuf> {
-    let base = match (env::var_os("XDG_CACHE_HOME").map(PathBuf::from), env::var_os("HOME")) {
-        (Some(xdg), _) if xdg.is_absolute() => xdg,
-        (_, Some(home)) => PathBuf::from(home).join(".cache"),
-        (_, None) => bail!("neither XDG_CACHE_HOME nor HOME is set"),
-    };
-    Ok(base.join("mini-sns").join(part))
+/// Where cargo builds, which need not be the workspace's own folder.
+pub(crate) fn target() -> Result<PathBuf> {
+    let target = metadata()?["target_directory"].as_str().map(PathBuf::from);
+    target.context("cargo names no target directory")
+}
+
+/// The files in a folder whose names end so, by name; none is an error.
+pub(crate) fn files(folder: &Path, end: &str) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    files.retain(|path| path.to_string_lossy().ends_with(end));
+    files.sort();
+    if files.is_empty() {
+        bail!("{} has no file named *{end}", folder.display());
+    }
+    Ok(files)
 }
 
 /// The command line, for messages.

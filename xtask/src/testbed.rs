@@ -24,13 +24,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde_json::Value;
 
 use self::install::Programs;
-pub(crate) use self::install::{install, python};
+pub(crate) use self::install::install;
 use self::parts::Part;
 use self::state::Bed;
-use crate::shell::{cargo, output};
+use crate::shell::target;
 use crate::signals::Signals;
 
 /// The variable that tells tests where `testbed.json` is.
@@ -129,11 +128,9 @@ struct Place(PathBuf);
 
 impl Place {
     fn find() -> Result<Self> {
-        let metadata = output(&mut cargo(&["metadata", "--no-deps", "--format-version", "1"])?)?;
-        let metadata: Value = serde_json::from_slice(&metadata).context("cargo's metadata")?;
-        let target = metadata["target_directory"].as_str().context("no target directory")?;
-        fs::create_dir_all(target).with_context(|| format!("cannot make {target}"))?;
-        Ok(Self(PathBuf::from(target)))
+        let target = target()?;
+        fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
+        Ok(Self(target))
     }
 
     fn file(&self) -> PathBuf {

