@@ -14,7 +14,7 @@ use kernel::problem::told;
 use kernel::table::TableError;
 
 /// Rounds of asking again for what DynamoDB left undone without any progress.
-pub(super) const ROUNDS_MAX: u32 = 8;
+const ROUNDS_MAX: u32 = 8;
 const PAUSE_MIN_MILLIS: u64 = 20;
 const PAUSE_MAX_MILLIS: u64 = 1000;
 /// Statuses from here on tell of a failure of theirs: what was asked may be done.
@@ -58,6 +58,16 @@ pub(super) async fn pause(round: u32) -> bool {
     }
     tokio::time::sleep(wait).await;
     true
+}
+
+/// Waits before what DynamoDB left undone is asked for again, `left` of the `asked` of a round: the
+/// next round's number. An error after many rounds without any progress.
+pub(super) async fn again(round: u32, asked: usize, left: usize) -> Result<u32, TableError> {
+    let round = if left < asked { 0 } else { round + 1 };
+    if round == ROUNDS_MAX || !pause(round).await {
+        return Err(TableError::Throttled);
+    }
+    Ok(round)
 }
 
 /// Looks at each attempt of one write: was it refused, or may it have been done?

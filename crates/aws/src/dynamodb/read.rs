@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use kernel::table::{Item, Items, Key, Order, Query, SORT_BYTES_MAX, TableError};
 
 use super::DynamoTable;
-use super::fault::{ROUNDS_MAX, pause, refusal, unbuilt};
+use super::fault::{again, refusal, unbuilt};
 use super::item::{self, Attributes, is_live};
 
 /// Bytes of bodies after which a page ends, whatever its limit.
@@ -54,10 +54,7 @@ impl DynamoTable {
             if left.is_empty() {
                 return Ok(keys.iter().map(|key| found.get(key).cloned()).collect());
             }
-            round = if left.len() < asked { 0 } else { round + 1 };
-            if round == ROUNDS_MAX || !pause(round).await {
-                return Err(TableError::Throttled);
-            }
+            round = again(round, asked, left.len()).await?;
             wanted = left;
         }
     }

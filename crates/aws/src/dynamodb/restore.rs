@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{
 };
 use kernel::table::TableError;
 
-use super::fault::{ROUNDS_MAX, pause, refusal, unbuilt};
+use super::fault::{again, refusal, unbuilt};
 use super::item::Attributes;
 
 /// What one request takes, at most.
@@ -145,7 +145,7 @@ async fn get(
     let mut wanted: Vec<Attributes> = items.iter().map(key).collect();
     let mut found = HashMap::with_capacity(wanted.len());
     let mut round = 0;
-    while !wanted.is_empty() {
+    loop {
         let asked = wanted.len();
         let keys = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true);
         let keys = keys.build().map_err(|error| unbuilt(&error))?;
@@ -156,34 +156,27 @@ async fn get(
         }
         let left = answer.unprocessed_keys.into_iter().flatten();
         wanted = left.flat_map(|(_, left)| left.keys).collect();
-        round = again(round, wanted.len(), asked).await?;
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        round = again(round, asked, wanted.len()).await?;
     }
-    Ok(found)
 }
 
 async fn write(client: &Client, name: &str, writes: Vec<WriteRequest>) -> Result<(), TableError> {
     for batch in writes.chunks(WRITES_MAX) {
         let mut wanted = batch.to_vec();
         let mut round = 0;
-        while !wanted.is_empty() {
+        loop {
             let asked = wanted.len();
             let answer = client.batch_write_item().request_items(name, wanted).send().await;
             let left = answer.map_err(|error| refusal(&error))?.unprocessed_items;
             wanted = left.into_iter().flatten().flat_map(|(_, left)| left).collect();
-            round = again(round, wanted.len(), asked).await?;
+            if wanted.is_empty() {
+                break;
+            }
+            round = again(round, asked, wanted.len()).await?;
         }
     }
     Ok(())
-}
-
-/// Waits where something was left undone, and gives up after many rounds without any progress.
-async fn again(round: u32, left: usize, asked: usize) -> Result<u32, TableError> {
-    if left == 0 {
-        return Ok(0);
-    }
-    let round = if left < asked { 0 } else { round + 1 };
-    if round == ROUNDS_MAX || !pause(round).await {
-        return Err(TableError::Throttled);
-    }
-    Ok(round)
 }

@@ -7,7 +7,7 @@ use futures_util::stream::{self, StreamExt};
 use kernel::table::{Scatter, TableError};
 
 use super::DynamoTable;
-use super::fault::{ROUNDS_MAX, pause, refusal, unbuilt};
+use super::fault::{again, refusal, unbuilt};
 use super::item;
 
 /// Writes in one request, at most.
@@ -58,10 +58,7 @@ impl DynamoTable {
             if wanted.is_empty() {
                 return Ok(());
             }
-            round = if wanted.len() < asked { 0 } else { round + 1 };
-            if round == ROUNDS_MAX || !pause(round).await {
-                return Err(TableError::Throttled);
-            }
+            round = again(round, asked, wanted.len()).await?;
         }
     }
 }
