@@ -86,7 +86,7 @@ function change(id, to) {
 }
 
 /** What may be over in a moment. The key lets the same post be sent again. */
-const PASSING = new Set(["offline", "unavailable", "deadline_exceeded"]);
+const PASSING = new Set(["offline", "unavailable", "overloaded", "deadline_exceeded"]);
 const ATTEMPTS = 3;
 
 /** @param {string} text @param {string} id */

@@ -207,6 +207,7 @@ export const en = {
   "problem.too_many_sockets": "Too many windows are open.",
   "problem.headers_too_large": "The server does not understand this.",
   "problem.internal": "Something went wrong on the server.",
+  "problem.overloaded": "The server is very busy. Try again in a moment.",
   "problem.unavailable": "The server is not available right now.",
   "problem.deadline_exceeded": "The server took too long. It may have been done all the same.",
 };

@@ -200,6 +200,7 @@ export const ja = {
   "problem.too_many_sockets": "開いているウィンドウが多すぎます。",
   "problem.headers_too_large": "サーバーが内容を読み取れませんでした。",
   "problem.internal": "サーバーで問題が起きました。",
+  "problem.overloaded": "サーバーが混み合っています。少し待ってからやり直してください。",
   "problem.unavailable": "サーバーが現在利用できません。",
   "problem.deadline_exceeded": "サーバーの応答に時間がかかりすぎました。処理は完了しているかもしれません。",
 };

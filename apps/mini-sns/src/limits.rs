@@ -140,6 +140,7 @@ impl Settings {
             body_max_bytes: self.body_bytes_max.bytes(),
             body_timeout_secs: self.body_read_timeout.0.as_secs().max(1),
             deadline_millis: u64::try_from(self.request_timeout.0.as_millis()).unwrap_or(u64::MAX),
+            requests_max: count(self.requests_in_flight_max),
             user_rate: rate(self.user_rate_per_sec, self.user_rate_burst),
             address_rate: rate(self.address_rate_per_sec, self.address_rate_burst),
             auth_rate: rate(self.auth_rate_per_sec, self.auth_rate_burst),

@@ -138,6 +138,8 @@ settings! {
         /// Size of a request body
         body_bytes_max: Size = "64KiB",
 
+        /// Requests at work at once; above, they are refused with 503 and Retry-After
+        requests_in_flight_max: NonZeroU32 = "512",
         /// Requests a second of one user
         user_rate_per_sec: NonZeroU32 = "100",
         /// Requests of one user at once

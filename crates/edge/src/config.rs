@@ -17,6 +17,8 @@ pub struct Config {
     pub token_max_bytes: usize,
     /// Milliseconds a handler may take; 504 after.
     pub deadline_millis: u64,
+    /// Requests at work at once, at most; 503 above. Signing in has a quarter as many of its own.
+    pub requests_max: usize,
     /// Requests of a signed-in user.
     pub user_rate: Rate,
     /// Requests of an address that is not signed in.
@@ -47,6 +49,7 @@ impl Default for Config {
             uri_max_bytes: 8 * 1024,
             token_max_bytes: 4 * 1024,
             deadline_millis: 2500,
+            requests_max: 512,
             user_rate: rate,
             address_rate: rate,
             auth_rate: Rate { per_sec: 5, burst: 20 },

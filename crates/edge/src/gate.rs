@@ -30,6 +30,7 @@ use crate::limits::{Policies, Taken};
 use crate::record::record;
 use crate::render::render;
 use crate::routes::{Access, Class, Route, Routes};
+use crate::shed::Places;
 use crate::token::{self, Sent};
 use crate::trace::Names;
 use crate::{Config, Edge, address, compress, docs, secure};
@@ -39,6 +40,7 @@ pub(crate) struct Gate {
     edge: Edge,
     routes: Routes,
     policies: Policies,
+    places: Places,
     cors: Cors,
     /// The headers that every answer has.
     careful: HeaderMap,
@@ -103,6 +105,7 @@ impl Gate {
         Self {
             routes: Routes::new(document, pages.chain(docs::PAGES)),
             policies: Policies::new(&edge.config),
+            places: Places::new(edge.config.requests_max),
             cors: Cors::new(&edge.config.cors_origins),
             careful: secure::headers(edge.config.https),
             edge,
@@ -160,6 +163,7 @@ impl Gate {
         if let Some(answer) = Cors::preflight(&parts, visit.origin.as_ref()) {
             return Ok(answer);
         }
+        self.places.look(visit.route.class)?;
         // One deadline for all of our own work; the time that the body takes is the client's.
         let budget = Duration::from_millis(config.deadline_millis);
         let begun = Instant::now();
@@ -167,6 +171,7 @@ impl Gate {
         in_time(budget, trace, self.admit(visit, &parts)).await??;
         let budget = budget.saturating_sub(begun.elapsed());
         let body = upload.take(&parts, config).await?;
+        let _place = self.places.take(visit.route.class)?;
         if let Some(principal) = &visit.principal {
             parts.extensions.insert(Arc::clone(principal));
         }

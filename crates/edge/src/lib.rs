@@ -2,9 +2,9 @@
 //! that bad input is the same Problem everywhere.
 //!
 //! One middleware, [`Edge::wrap`], takes the steps in this order: request id and trace, length of
-//! the address, CORS preflight, access token, rate limit, the route's access (deny first), body
-//! limit, deadline, handler; and on the way back: problem rendering, security headers, one log
-//! line, metrics. Answers are compressed where the client asks for it.
+//! the address, CORS preflight, load shedding, access token, rate limit, the route's access (deny
+//! first), body limit, deadline, handler; and on the way back: problem rendering, security headers,
+//! one log line, metrics. Answers are compressed where the client asks for it.
 //!
 //! The limits of the header section and its time-out are the HTTP server's: whoever runs it sets
 //! them (`max_buf_size`, `max_headers`, `header_read_timeout`, HTTP/2 `max_header_list_size`), and
@@ -27,6 +27,7 @@ mod record;
 mod render;
 mod routes;
 mod secure;
+mod shed;
 mod token;
 mod trace;
 

@@ -144,6 +144,8 @@ fn log(problem: &Problem, names: &Names, route: &Route) {
         };
     }
     match problem.code.status() {
+        // Counted; a line each would be work where there is too much of it.
+        _ if problem.code == Code::Overloaded => line!(debug),
         503 => line!(warn),
         500.. => line!(error),
         _ if !cause.is_empty() => line!(debug),

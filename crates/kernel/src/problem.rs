@@ -100,6 +100,8 @@ codes! {
     Internal = 500 "internal" "Something went wrong on our side",
     /// A part that the request needs does not work at present.
     Unavailable = 503 "unavailable" "Not available at present",
+    /// More is asked at once than the server can answer in time; nothing was done.
+    Overloaded = 503 "overloaded" "Too busy at present",
     /// The request could not be finished in the time it had.
     DeadlineExceeded = 504 "deadline_exceeded" "The request took too long",
 }

@@ -1,5 +1,5 @@
 //! The running of a mix: some threads, each with a share of the connections on a runtime of its
-//! own, every connection one request at a time.
+//! own, every connection one request at a time: the next when the last is answered, or by a clock.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -38,6 +38,8 @@ pub(super) struct Job {
     pub(super) duration: Duration,
     /// Ends after so many requests, where given.
     pub(super) requests_max: Option<u64>,
+    /// Requests a second of all connections; without it each sends when it can.
+    pub(super) rate: Option<f64>,
 }
 
 /// What all connections share.
@@ -123,8 +125,10 @@ fn thread_of(job: &Job, thread: usize, shared: &Arc<Shared>) -> Result<Tally> {
         let connection = Connection::new(&job.target);
         let dice = fastrand::Rng::with_seed(u64::try_from(number)?);
         let (tally, shared, mix) = (Rc::clone(&tally), Arc::clone(shared), job.mix);
+        let clock = job.rate.map(|rate| Clock::new(rate, number, job.connections));
         local.spawn_local(async move {
-            let mut worker = Worker { mix, requests, connection, dice, tally: Rc::clone(&tally) };
+            let tally_of = Rc::clone(&tally);
+            let mut worker = Worker { mix, requests, connection, dice, clock, tally: tally_of };
             let limit = tokio::time::Instant::from_std(shared.ends + LAST_ANSWERS_MAX);
             if tokio::time::timeout_at(limit, worker.work(&shared)).await.is_err() {
                 tally.borrow_mut().failed(mix.draw(&mut fastrand::Rng::new()), "no answer".into());
@@ -136,11 +140,27 @@ fn thread_of(job: &Job, thread: usize, shared: &Arc<Shared>) -> Result<Tally> {
     Rc::into_inner(tally).map(RefCell::into_inner).context("a connection is still at work")
 }
 
+/// When one connection's requests are due.
+struct Clock {
+    next: Instant,
+    every: Duration,
+}
+
+impl Clock {
+    /// The connections take turns.
+    fn new(rate: f64, number: usize, connections: usize) -> Self {
+        let turn = Duration::from_secs_f64(rate.recip());
+        let turns = |count| turn * u32::try_from(count).unwrap_or(u32::MAX);
+        Self { next: Instant::now() + turns(number), every: turns(connections) }
+    }
+}
+
 struct Worker {
     mix: Mix,
     requests: Requests,
     connection: Connection,
     dice: fastrand::Rng,
+    clock: Option<Clock>,
     tally: Rc<RefCell<Tally>>,
 }
 
@@ -148,8 +168,8 @@ impl Worker {
     async fn work(&mut self, shared: &Shared) {
         while shared.goes_on() {
             let operation = self.mix.draw(&mut self.dice);
+            let sent = self.due().await;
             let request = self.requests.next(operation);
-            let sent = Instant::now();
             let wait = match self.connection.exchange(request).await {
                 Ok(answer) if (200..300).contains(&answer.status) => {
                     self.tally.borrow_mut().took(operation, sent.elapsed());
@@ -164,10 +184,20 @@ impl Worker {
                     Some(BROKEN_WAIT)
                 }
             };
-            if let Some(wait) = wait {
+            // By the clock each request is somebody else's, who does not know of a wait.
+            if let Some(wait) = wait.filter(|_| self.clock.is_none()) {
                 let rest = shared.ends.saturating_duration_since(Instant::now());
                 tokio::time::sleep(wait.min(rest)).await;
             }
         }
+    }
+
+    /// Waits until a request is due, and tells when that was: now, where there is no clock.
+    async fn due(&mut self) -> Instant {
+        let Some(clock) = &mut self.clock else { return Instant::now() };
+        let due = clock.next;
+        clock.next += clock.every;
+        tokio::time::sleep_until(due.into()).await;
+        due
     }
 }

@@ -59,6 +59,10 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 10,
         value_parser = clap::value_parser!(u64).range(1..=86_400))]
     duration_secs: u64,
+    /// Send so many requests a second, whether the server keeps up or not; an answer's time counts
+    /// from when its request was due
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    rate: Option<u32>,
     /// End after so many requests, if that is sooner
     #[arg(long, value_name = "N")]
     requests: Option<u64>,
@@ -161,8 +165,8 @@ async fn set_up(args: &LoadArgs, bar: &ProgressBar) -> Result<Vec<Person>> {
             let follows = usize::try_from(args.follows)?;
             people::follow_neighbours(target, &people, follows, bar).await?;
             let posts = u64::try_from(people.len() * POSTS_EACH)?;
-            let few =
-                Job { mix: Mix::POSTS, requests_max: Some(posts), ..job(args, people.clone())? };
+            let all = job(args, people.clone())?;
+            let few = Job { mix: Mix::POSTS, requests_max: Some(posts), rate: None, ..all };
             drive::run(few, bar).await?;
         }
     }
@@ -179,6 +183,7 @@ fn job(args: &LoadArgs, people: Vec<Person>) -> Result<Job> {
         threads: usize::try_from(args.threads.min(args.connections))?,
         duration: Duration::from_secs(args.duration_secs),
         requests_max: args.requests,
+        rate: args.rate.map(f64::from),
     })
 }
 

@@ -62,10 +62,12 @@ impl Tally {
         self.measured.values().map(|measured| measured.times.len()).sum()
     }
 
-    /// Those that failed otherwise than by being too fast, which is the server's good right.
+    /// Those that failed otherwise than by being too fast or too many, which is the server's good
+    /// right.
     fn broken(&self) -> u64 {
         let errors = self.measured.values().flat_map(|measured| &measured.errors);
-        errors.filter(|(error, _)| !error.starts_with("429")).map(|(_, count)| count).sum()
+        let refused = |error: &str| error.starts_with("429") || error == "503 overloaded";
+        errors.filter(|(error, _)| !refused(error)).map(|(_, count)| count).sum()
     }
 }
 
@@ -258,6 +260,7 @@ mod tests {
         assert_eq!(report(tally).failure().unwrap(), "nothing succeeded");
         let mut tally = Tally::default();
         tally.failed(Operation::Post, "429 post_rate_limited".into());
+        tally.failed(Operation::Post, "503 overloaded".into());
         tally.took(Operation::Read, Duration::from_millis(1));
         assert_eq!(report(tally).failure(), None);
     }

@@ -140,6 +140,15 @@ async fn a_mix_signs_people_in_and_counts_what_came_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn by_the_clock_requests_go_as_often_as_was_asked() {
+    let (url, _server) = start().await;
+    let args = args(&url, "--users 4 --rate 200 --requests 101 --scenario timeline");
+    let report = reported(&args).await.unwrap().unwrap();
+    assert_eq!(operation(&report.json(), Operation::Read)["succeeded"], 101);
+    assert!(report.elapsed.as_millis() >= 500, "{:?}", report.elapsed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_kept() {
     let (url, server) = start().await;
     let dir = tempfile::tempdir().unwrap();

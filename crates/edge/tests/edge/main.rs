@@ -19,6 +19,8 @@ mod problems;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]
+mod shedding;
+#[cfg(test)]
 mod site;
 #[cfg(test)]
 mod sockets;
