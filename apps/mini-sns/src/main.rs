@@ -10,6 +10,7 @@ mod dlq;
 mod failure;
 mod heartbeat;
 mod limits;
+mod listener;
 mod load;
 mod logging;
 mod metering;

@@ -1,18 +1,26 @@
 //! `mini-sns serve`: opens the backend, listens, and ends in good order.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::Version;
+use axum::http::header::{CONNECTION, HeaderValue};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::Serve;
 use crate::failure::Failure;
+use crate::listener::{self, Client, Listener};
 use crate::settings::Settings;
 use crate::world::{self, Stop};
 use crate::{admin, demo, logging, metering, output};
@@ -21,6 +29,8 @@ use crate::{admin, demo, logging, metering, output};
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 /// Time that the background tasks have to finish after the listeners are closed.
 const BACKGROUND_WAIT: Duration = Duration::from_secs(6);
+/// Time in which kept connections are told to end, where the next process takes over.
+const HAND_OVER: Duration = Duration::from_millis(300);
 /// Time that closing the databases has after everything else.
 const CLOSING_WAIT: Duration = Duration::from_millis(500);
 
@@ -32,10 +42,9 @@ pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
     // From here on a signal is an orderly stop, however early it comes.
     let mut signals = Signals::listen()?;
     let tls = load_tls(&settings).await?;
-    let listener = bind("listen", settings.listen)?;
+    let (listener, admin_listener) = listener::open(settings.listen, settings.admin_listen)?;
     // Where port 0 was asked for, this is the port that it became.
-    settings.listen = address(&listener)?;
-    let admin_listener = bind("admin_listen", settings.admin_listen)?;
+    settings.listen = listener.address()?;
     let metrics = metering::start().map_err(Failure::failed)?;
     tokio::spawn(metering::keep_up(metrics.clone()));
 
@@ -47,22 +56,30 @@ pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
 
     let scheme = if tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{}", settings.listen);
-    let admin_url = format!("http://{}", address(&admin_listener)?);
+    let admin_url = format!("http://{}", admin_listener.address()?);
+    let closing = CancellationToken::new();
+    let hand_over = if listener.outlives { HAND_OVER } else { Duration::ZERO };
+    let router = router.layer(from_fn_with_state(closing.clone(), end_connection));
     let handles = [Handle::new(), Handle::new()];
     let [public, private] = handles.clone();
-    background.spawn(serve(listener, router, public, tls, settings.header_read_timeout.0));
-    background.spawn(serve(admin_listener, admin, private, None, settings.header_read_timeout.0));
+    let head_timeout = settings.header_read_timeout.0;
+    background.spawn(serve(listener, closing.clone(), router, public, tls, head_timeout));
+    background.spawn(serve(admin_listener, closing.clone(), admin, private, None, head_timeout));
     output::line(&format!("Mini-SNS is at {url}"))?;
     output::line(&format!("for operators at {admin_url}"))?;
+    tell_manager(NotifyState::Ready);
     if settings.demo == Some(true) {
         background.spawn(demo::run(url, stop.end.clone()));
     }
 
     signals.wait().await;
     tracing::info!("stopping");
+    tell_manager(NotifyState::Stopping);
     stop.intake.cancel();
     end_for_sure(settings.shutdown_timeout.0 + CLOSING_WAIT);
     let end = tokio::time::timeout(settings.shutdown_timeout.0, async {
+        closing.cancel();
+        tokio::time::sleep(hand_over).await;
         for handle in &handles {
             handle.graceful_shutdown(Some(settings.shutdown_timeout.0));
         }
@@ -92,13 +109,26 @@ fn end_for_sure(wait: Duration) {
     });
 }
 
-fn bind(option: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address)
-        .map_err(|error| Failure::usage(format!("{option}: cannot listen on {address}: {error}")))
+/// Tells the service manager, where there is one that asked for it (`NOTIFY_SOCKET`).
+fn tell_manager(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
 }
 
-fn address(listener: &TcpListener) -> Result<SocketAddr, Failure> {
-    listener.local_addr().map_err(Failure::failed)
+/// Once `closing`, every answer is the last of its connection: the client's next request opens one
+/// to the next process, where otherwise it might be sent just when this one closes.
+async fn end_connection(
+    State(closing): State<CancellationToken>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let version = request.version();
+    let mut response = next.run(request).await;
+    if closing.is_cancelled() && version < Version::HTTP_2 {
+        response.headers_mut().entry(CONNECTION).or_insert(HeaderValue::from_static("close"));
+    }
+    response
 }
 
 async fn load_tls(settings: &Settings) -> Result<Option<RustlsConfig>, Failure> {
@@ -117,14 +147,15 @@ async fn load_tls(settings: &Settings) -> Result<Option<RustlsConfig>, Failure> 
 
 /// Serves `router` on `listener` until its handle is told to stop.
 async fn serve(
-    listener: TcpListener,
+    listener: Listener,
+    closing: CancellationToken,
     router: Router,
-    handle: Handle<SocketAddr>,
+    handle: Handle<Client>,
     tls: Option<RustlsConfig>,
     head_timeout: Duration,
 ) {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let mut server = match axum_server::from_tcp(listener) {
+    let mut server = match listener.server(closing) {
         Ok(server) => {
             let server = server.acceptor(NoDelayAcceptor::new()).handle(handle);
             server.first_request_timeout(head_timeout)

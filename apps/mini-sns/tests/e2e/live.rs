@@ -27,7 +27,15 @@ impl Socket {
         token: &str,
         headers: &[(&'static str, &str)],
     ) -> Result<Self, u16> {
-        let url = format!("{}/ws?token={token}", server.url.replace("http", "ws"));
+        Self::try_open_at(&server.url, token, headers).await
+    }
+
+    pub(crate) async fn try_open_at(
+        url: &str,
+        token: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Self, u16> {
+        let url = format!("{}/ws?token={token}", url.replace("http", "ws"));
         let mut request = url.into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
@@ -56,6 +64,18 @@ impl Socket {
                 let frame: Value = serde_json::from_str(&text).unwrap();
                 assert_eq!(frame["type"], kind, "{frame}");
                 return frame;
+            }
+        }
+    }
+
+    /// The next frame, or none where the connection ends.
+    pub(crate) async fn frame(&mut self) -> Option<Value> {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.stream.next()).await;
+            match message.expect("a frame or the end arrives")? {
+                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
             }
         }
     }

@@ -18,6 +18,7 @@ mod pages;
 mod person;
 mod process;
 mod program;
+mod restart;
 mod server;
 mod sign_in;
 mod tls;

@@ -47,7 +47,7 @@ impl Server {
         server
     }
 
-    async fn start_by(command: Command, data: &Path, options: &[&str]) -> Self {
+    pub(crate) async fn start_by(command: Command, data: &Path, options: &[&str]) -> Self {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let running = spawn(command, data, &options).await;
         let (url, admin) = (running.url.clone(), running.admin.clone());
@@ -62,9 +62,14 @@ impl Server {
     /// Starts the program again on the same data.
     pub(crate) async fn restart(&mut self) {
         self.running.kill();
-        self.running = spawn(program(), &self.data, &self.options).await;
-        (self.url, self.admin) = (self.running.url.clone(), self.running.admin.clone());
+        self.start_again(program()).await;
         self.http = client();
+    }
+
+    /// Starts what comes after the program has ended, on the same data and by this command.
+    pub(crate) async fn start_again(&mut self, command: Command) {
+        self.running = spawn(command, &self.data, &self.options).await;
+        (self.url, self.admin) = (self.running.url.clone(), self.running.admin.clone());
     }
 
     pub(crate) fn pid(&self) -> u32 {
