@@ -22,6 +22,8 @@ const OPEN_FILES: u64 = 12_000;
 const SOCKETS: u32 = 5_000;
 /// Posts on disk before the timed start.
 const POSTS: u64 = 1_000_000;
+/// Requests that the server has at work at once, at most: the default of `requests_in_flight_max`.
+const IN_FLIGHT: u32 = 512;
 
 /// How to measure.
 #[derive(Debug, clap::Args)]
@@ -134,6 +136,7 @@ impl Bench {
             self.against_ceiling(&server, &ceiling, &name, 0.35, &options)?;
         }
         ceiling.stop()?;
+        self.overload(&server, &writers, &plan_writers)?;
         self.deliveries(&server)?;
         self.start_with_posts(server, &writers)
     }
@@ -170,6 +173,36 @@ impl Bench {
         let detail = format!("{:.0} against {:.0} a second", median(ours), median(theirs));
         self.table
             .add(Figure::at_least(name, median(ratios), target, "of the ceiling").with(detail));
+        Ok(())
+    }
+
+    /// Three times as many posts as the server can take, by clients who heed no Retry-After, in
+    /// turns with as many as it can.
+    fn overload(&mut self, server: &Server, writers: &Pool, users: &str) -> Result<()> {
+        let secs = self.plan.round_secs.to_string();
+        let (mut peaks, mut ratios, mut slowest) = (Vec::new(), Vec::new(), 0.0_f64);
+        let (calm, many) = (IN_FLIGHT.to_string(), (IN_FLIGHT * 3).to_string());
+        for round in 1..=self.plan.rounds {
+            step(&format!("overload: round {round} of {}", self.plan.rounds));
+            let run = |more: &[&str]| {
+                let options = ["--users", users, "--duration-secs", &secs];
+                self.programs.load(&server.url, &[&writers.options()[..], &options, more].concat())
+            };
+            let peak = per_second(&run(&["--connections", &calm])?)?;
+            server.settled()?;
+            let rate = format!("{:.0}", peak * 3.0);
+            let flood = run(&["--connections", &many, "--rate", &rate])?;
+            server.settled()?;
+            peaks.push(peak);
+            ratios.push(per_second(&flood)? / peak);
+            let p99 = operation(&flood, "post")?["p99Ms"].as_f64().context("a time is missing")?;
+            slowest = slowest.max(p99);
+        }
+        let name = "posts accepted when three times as many are sent";
+        let detail = format!("{:.0} a second", median(peaks));
+        self.table.add(Figure::at_least(name, median(ratios), 0.8, "of the peak").with(detail));
+        let name = "p99 of those accepted, the slowest round's";
+        self.table.add(Figure::at_most(name, slowest, 1000.0, "ms"));
         Ok(())
     }
 

@@ -6,17 +6,18 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::shell::{cargo, has_cargo_command, run as run_command};
-use crate::{openapi, test, walls, workflows};
+use crate::{openapi, test, units, walls, workflows};
 
 const DENY_VERSION: &str = "0.20.2";
 const MACHETE_VERSION: &str = "0.9.2";
 
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("fmt", fmt),
     ("walls", walls::run),
     ("workflows", workflows::run),
+    ("units", units::run),
     ("deny", deny),
     ("machete", machete),
     ("clippy", clippy),

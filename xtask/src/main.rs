@@ -16,6 +16,7 @@ mod signals;
 mod test;
 mod testbed;
 mod tools;
+mod units;
 mod walls;
 mod web;
 mod workflows;
@@ -52,6 +53,8 @@ enum Command {
     Cost(cost::Arguments),
     /// Starts and stops what stands in for AWS in tests.
     Testbed(testbed::Arguments),
+    /// Checks systemd's units of docs/operate.
+    Units,
     /// Checks which crate may know which, and the rules that hold for every source file.
     Walls,
     /// Checks the web client: packages, types, pure parts, and all of it in a browser.
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         Command::Alerts => alerts::run(),
         Command::Cost(arguments) => cost::run(&arguments),
         Command::Testbed(arguments) => testbed::run(&arguments),
+        Command::Units => units::run(),
         Command::Walls => walls::run(),
         Command::Web(arguments) => web::run(&arguments),
         Command::Workflows => workflows::run(),

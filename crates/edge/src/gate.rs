@@ -163,7 +163,7 @@ impl Gate {
         if let Some(answer) = Cors::preflight(&parts, visit.origin.as_ref()) {
             return Ok(answer);
         }
-        self.places.look(visit.route.class)?;
+        self.places.look(visit.route.class).await?;
         // One deadline for all of our own work; the time that the body takes is the client's.
         let budget = Duration::from_millis(config.deadline_millis);
         let begun = Instant::now();
@@ -171,7 +171,7 @@ impl Gate {
         in_time(budget, trace, self.admit(visit, &parts)).await??;
         let budget = budget.saturating_sub(begun.elapsed());
         let body = upload.take(&parts, config).await?;
-        let _place = self.places.take(visit.route.class)?;
+        let _place = self.places.take(visit.route.class).await?;
         if let Some(principal) = &visit.principal {
             parts.extensions.insert(Arc::clone(principal));
         }

@@ -1,6 +1,11 @@
-//! Load shedding: above so many requests at work the next ones are refused, at once and cheaply, so
-//! that those at work are answered in time. A request counts from when its body is there: a slow
-//! client takes no place.
+//! Load shedding: above so many requests at work the next ones are refused before anything is done
+//! for them, so that those at work are answered in time. A request counts from when its body is
+//! there: a slow client takes no place.
+//!
+//! Most of what a refusal costs is the exchange itself, so a client that comes again at once,
+//! whatever it is told, could still keep the server busy with refusals. That is why they are slow.
+
+use std::time::Duration;
 
 use kernel::{Code, Problem};
 use metrics::{Counter, counter};
@@ -8,11 +13,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::routes::Class;
 
-/// Places of signing in, as a share of the others. They are apart, so that people still get in while
+/// Places of signing in: one for so many others. They are apart, so that people still get in while
 /// everything else is refused.
 const AUTH_SHARE: usize = 4;
 /// When a client may come again.
 const RETRY_AFTER_SECS: u64 = 1;
+/// How long a refusal takes.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The places there are.
 pub(crate) struct Places {
@@ -31,17 +38,20 @@ impl Places {
     }
 
     /// Refuses where a request would find no place: asked before anything is done for it.
-    pub(crate) fn look(&self, class: Class) -> Result<(), Problem> {
+    pub(crate) async fn look(&self, class: Class) -> Result<(), Problem> {
         match self.kind(class) {
-            Some(kind) if kind.free.available_permits() == 0 => Err(kind.refuse()),
+            Some(kind) if kind.free.available_permits() == 0 => Err(kind.refuse().await),
             _ => Ok(()),
         }
     }
 
     /// Takes a place until the permit is dropped.
-    pub(crate) fn take(&self, class: Class) -> Result<Option<SemaphorePermit<'_>>, Problem> {
+    pub(crate) async fn take(&self, class: Class) -> Result<Option<SemaphorePermit<'_>>, Problem> {
         let Some(kind) = self.kind(class) else { return Ok(None) };
-        kind.free.try_acquire().map(Some).map_err(|_| kind.refuse())
+        match kind.free.try_acquire() {
+            Ok(place) => Ok(Some(place)),
+            Err(_) => Err(kind.refuse().await),
+        }
     }
 
     /// What load balancers poll has no limit: it does little, and is the last thing to refuse.
@@ -60,8 +70,9 @@ impl Kind {
         Self { free: Semaphore::new(max.min(Semaphore::MAX_PERMITS)), shed }
     }
 
-    fn refuse(&self) -> Problem {
+    async fn refuse(&self) -> Problem {
         self.shed.increment(1);
+        tokio::time::sleep(PAUSE).await;
         Problem::new(Code::Overloaded, "The server is busy. Nothing was done; try again.")
             .retry_after_secs(RETRY_AFTER_SECS)
     }

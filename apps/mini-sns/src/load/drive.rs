@@ -168,8 +168,9 @@ impl Worker {
     async fn work(&mut self, shared: &Shared) {
         while shared.goes_on() {
             let operation = self.mix.draw(&mut self.dice);
-            let sent = self.due().await;
+            self.due().await;
             let request = self.requests.next(operation);
+            let sent = Instant::now();
             let wait = match self.connection.exchange(request).await {
                 Ok(answer) if (200..300).contains(&answer.status) => {
                     self.tally.borrow_mut().took(operation, sent.elapsed());
@@ -192,12 +193,11 @@ impl Worker {
         }
     }
 
-    /// Waits until a request is due, and tells when that was: now, where there is no clock.
-    async fn due(&mut self) -> Instant {
-        let Some(clock) = &mut self.clock else { return Instant::now() };
+    /// Waits until the clock says so, where there is one.
+    async fn due(&mut self) {
+        let Some(clock) = &mut self.clock else { return };
         let due = clock.next;
         clock.next += clock.every;
         tokio::time::sleep_until(due.into()).await;
-        due
     }
 }

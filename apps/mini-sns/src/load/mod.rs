@@ -59,8 +59,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 10,
         value_parser = clap::value_parser!(u64).range(1..=86_400))]
     duration_secs: u64,
-    /// Send so many requests a second, whether the server keeps up or not; an answer's time counts
-    /// from when its request was due
+    /// Send so many requests a second, as far as the connections go, and heed no Retry-After
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     rate: Option<u32>,
     /// End after so many requests, if that is sooner

@@ -118,14 +118,15 @@ impl Connection {
         Ok(Answer { status: head.status, retry_after: head.retry_after, body })
     }
 
-    /// Like [`Self::exchange`], but waits as long as a 429 asks and sends the request again.
+    /// Like [`Self::exchange`], but waits as long as a refusal asks and sends the request again.
     pub(super) async fn patiently(&mut self, request: &[u8]) -> Result<Answer<'_>> {
         loop {
             let answer = self.exchange(request).await?;
-            if answer.status != 429 {
-                break;
-            }
-            let wait = answer.retry_after.unwrap_or(Duration::from_secs(1));
+            let wait = match (answer.status, answer.retry_after) {
+                (429 | 503, Some(wait)) => wait,
+                (429, None) => Duration::from_secs(1),
+                _ => break,
+            };
             tokio::time::sleep(wait).await;
         }
         // The borrow of a loop's answer cannot leave the loop, so it is read again from the buffer.

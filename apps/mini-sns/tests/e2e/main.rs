@@ -14,6 +14,7 @@ mod flows;
 mod hostile;
 mod limits;
 mod live;
+mod overload;
 mod pages;
 mod person;
 mod process;

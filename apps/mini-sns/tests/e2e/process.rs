@@ -90,6 +90,14 @@ async fn a_data_directory_in_use_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
+async fn the_configuration_of_the_unit_serves() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operate/systemd/mini-sns.toml");
+    let server = Server::start(&["--config", file]).await;
+    let health = server.http.get(format!("{}/health", server.url)).send().await.unwrap();
+    assert_eq!(health.status(), 200);
+}
+
+#[tokio::test]
 async fn an_address_in_use_is_one_line() {
     let server = Server::start(&[]).await;
     let address = server.url.trim_start_matches("http://");
