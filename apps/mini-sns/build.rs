@@ -1,4 +1,5 @@
-//! Packs the web client into the program: every file of `web/`, hashed and compressed.
+//! Packs the web client and the operator's console into the program: every file of `web/` and of
+//! `console/`, hashed and compressed.
 
 #![expect(dead_code, reason = "the program uses the rest of the module")]
 
@@ -13,27 +14,35 @@ mod pack;
 use pack::File;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let folder = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../../web");
-    let folder = folder.canonicalize()?;
-    println!("cargo::rerun-if-changed={}", folder.display());
     println!("cargo::rerun-if-changed=src/web/pack.rs");
+    let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../..").canonicalize()?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
+    let mut code = String::new();
+    for (name, folder) in [("WEB", "web"), ("CONSOLE", "console")] {
+        println!("cargo::rerun-if-changed={}", root.join(folder).display());
+        code.push_str(&format!("static {name}: Site = {};\n", site(&root, folder, &out)?));
+    }
+    fs::write(out.join("web.rs"), code)?;
+    Ok(())
+}
+
+/// Packs a folder with its page, and gives the expression that embeds them.
+fn site(root: &Path, name: &str, out: &Path) -> Result<String, Box<dyn Error>> {
+    let folder = root.join(name);
     let files = pack::files(&folder)?;
     let page = pack::page(&folder, &files)?;
-
-    let mut code = String::from("static FILES: &[Packed] = &[\n");
+    let mut code = String::from("Site {\n    files: &[\n");
     for (index, file) in files.iter().enumerate() {
-        code.push_str(&format!("    {},\n", packed(&out, &format!("file{index}"), file)?));
+        code.push_str(&format!("        {},\n", packed(out, &format!("{name}{index}"), file)?));
     }
     let html = page.html.into_bytes();
     let page_file = File { name: "index.html".into(), hash: pack::hash(&html), body: html };
     code.push_str(&format!(
-        "];\n\nstatic PAGE: Packed = {};\n\nconst POLICY: &str = {:?};\n",
-        packed(&out, "page", &page_file)?,
+        "    ],\n    page: {},\n    policy: {:?},\n}}",
+        packed(out, &format!("{name}-page"), &page_file)?,
         page.policy
     ));
-    fs::write(out.join("web.rs"), code)?;
-    Ok(())
+    Ok(code)
 }
 
 /// Writes a file's bodies below `out`, and gives the expression that embeds them.

@@ -1,5 +1,5 @@
-// What the client takes from npm: checks that `vendor/` holds exactly what the packages hold, or
-// writes it anew with `--write`. Run it where the packages of `package.json` are installed:
+// What the client and the console take from npm: checks that their `vendor/` hold exactly what the
+// packages hold, or writes them anew with `--write`. Run it where the packages of `package.json` are installed:
 //
 //   node web/tools/vendor.js FOLDER [--write]      FOLDER has node_modules
 import { createHash } from "node:crypto";
@@ -14,6 +14,9 @@ const MODULES = {
   "signals.js": "@preact/signals/dist/signals.module.js",
   "htm.js": "htm/dist/htm.module.js",
 };
+
+/** The same for the operator's console. */
+const CONSOLE = { "uPlot.js": "uplot/dist/uPlot.esm.js", "uPlot.css": "uplot/dist/uPlot.min.css" };
 
 /** Packages whose licence is kept, and served beside the client. */
 const LICENSED = ["preact", "@preact/signals", "@preact/signals-core", "htm", "lucide-static"];
@@ -46,46 +49,60 @@ function icons(packages) {
 const about = (packages, name) =>
   JSON.parse(readFileSync(join(packages, name, "package.json"), "utf8"));
 
-function licences(packages) {
+function licences(packages, names) {
   const one = (name) => {
     const { version, license } = about(packages, name);
     const text = readFileSync(join(packages, name, "LICENSE"), "utf8").trim();
     return `${name} ${version} (${license})\n\n${text}\n`;
   };
-  return `What the web client has from others.\n\n${LICENSED.map(one).join(`\n${"-".repeat(72)}\n\n`)}`;
+  return `What these pages have from others.\n\n${names.map(one).join(`\n${"-".repeat(72)}\n\n`)}`;
 }
 
-function wanted(packages) {
-  const files = {};
-  for (const [name, source] of Object.entries(MODULES)) {
-    const text = readFileSync(join(packages, source), "utf8");
-    // Source maps are not shipped.
-    files[name] = text.replace(/\n?\/\/# sourceMappingURL=.*\s*$/, "\n");
-  }
-  files["icons.js"] = icons(packages);
-  files["LICENCES.txt"] = licences(packages);
+/** The modules of packages, without source maps, which are not shipped. */
+const copies = (packages, modules) =>
+  Object.fromEntries(
+    Object.entries(modules).map(([name, source]) => {
+      const text = readFileSync(join(packages, source), "utf8");
+      return [name, text.replace(/\n?\/\/# sourceMappingURL=.*\s*$/, "\n")];
+    }),
+  );
+
+/** What a folder is to hold: these files, and their sums. */
+function summed(files) {
   const hash = (text) => createHash("sha256").update(text).digest("hex");
   const sums = Object.entries(files).map(([name, text]) => `${hash(text)}  ${name}\n`);
-  files.SHA256SUMS = sums.sort().join("");
-  return files;
+  return { ...files, SHA256SUMS: sums.sort().join("") };
 }
 
-const [folder, mode] = process.argv.slice(2);
-if (!folder) throw new Error("name the folder that has node_modules");
-const vendor = new URL("../vendor/", import.meta.url).pathname;
-const files = wanted(join(folder, "node_modules"));
-if (mode === "--write") {
-  mkdirSync(vendor, { recursive: true });
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(vendor, name), text);
-}
-const names = new Set([...readdirSync(vendor), ...Object.keys(files)]);
-const read = (name) => {
-  try {
-    return readFileSync(join(vendor, name), "utf8");
-  } catch {
-    return undefined;
-  }
+const [place, mode] = process.argv.slice(2);
+if (!place) throw new Error("name the folder that has node_modules");
+const packages = join(place, "node_modules");
+const folders = {
+  "web/vendor": summed({
+    ...copies(packages, MODULES),
+    "icons.js": icons(packages),
+    "LICENCES.txt": licences(packages, LICENSED),
+  }),
+  "console/vendor": summed({
+    ...copies(packages, CONSOLE),
+    "LICENCES.txt": licences(packages, ["uplot"]),
+  }),
 };
-const wrong = [...names].filter((name) => read(name) !== files[name]);
-for (const name of wrong) console.error(`web/vendor/${name} is not what its package holds`);
-process.exitCode = wrong.length > 0 ? 1 : 0;
+for (const [folder, files] of Object.entries(folders)) {
+  const vendor = new URL(`../../${folder}/`, import.meta.url).pathname;
+  if (mode === "--write") {
+    mkdirSync(vendor, { recursive: true });
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(vendor, name), text);
+  }
+  const read = (name) => {
+    try {
+      return readFileSync(join(vendor, name), "utf8");
+    } catch {
+      return undefined;
+    }
+  };
+  const names = new Set([...readdirSync(vendor), ...Object.keys(files)]);
+  const wrong = [...names].filter((name) => read(name) !== files[name]);
+  for (const name of wrong) console.error(`${folder}/${name} is not what its package holds`);
+  if (wrong.length > 0) process.exitCode = 1;
+}

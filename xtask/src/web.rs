@@ -1,5 +1,5 @@
-//! `cargo xtask web`: checks the web client: what it took from npm, its types, its pure parts, and
-//! all of it in a browser against the program.
+//! `cargo xtask web`: checks the web client and the operator's console: what they took from npm,
+//! their types, their pure parts, and all of it in a browser against the program.
 //!
 //! What the checks need is installed where it is missing: Node and Chromium by apt, packages of npm
 //! by `web/package-lock.json` into the user's cache. Nothing is written into the tree.
@@ -69,11 +69,11 @@ impl<'a> Checks<'a> {
 
     /// What npm brought, the types, and the parts that are pure.
     pub(crate) fn without_browser(&self) -> Result<()> {
-        let Self { signals, web, packages } = self;
+        let Self { signals, packages, .. } = self;
         signals.run(self.node("tools/vendor.js").arg(packages))?;
         signals.run(self.node("tools/types.js").arg("--check"))?;
         let project = packages.join("tsconfig.json");
-        fs::write(&project, tsconfig(web)).context("cannot write the compiler's settings")?;
+        fs::write(&project, tsconfig(&root()?)).context("cannot write the compiler's settings")?;
         let compiler = packages.join("node_modules/.bin/tsc");
         signals.run(Command::new(compiler).arg("-p").arg(&project))?;
         signals.run(&mut self.tests("test")?)
@@ -108,7 +108,9 @@ impl<'a> Checks<'a> {
     fn tests(&self, folder: &str) -> Result<Command> {
         let mut command = Command::new("node");
         command.args(["--test", "--test-concurrency=2", "--test-reporter=spec"]);
-        command.args(files(&self.web.join(folder), ".test.js")?);
+        for pages in ["web", "console"] {
+            command.args(files(&root()?.join(pages).join(folder), ".test.js")?);
+        }
         Ok(command)
     }
 }
@@ -134,12 +136,12 @@ fn packages(signals: &Signals, web: &Path) -> Result<PathBuf> {
 }
 
 /// The compiler's settings: outside the tree, since the packages' types are.
-fn tsconfig(web: &Path) -> String {
-    let below = |path: &str| web.join(path).display().to_string();
+fn tsconfig(root: &Path) -> String {
+    let below = |path: &str| root.join(path).display().to_string();
     let vendored = ["htm", "preact", "preact-hooks", "signals", "signals-core"]
-        .map(|name| below(&format!("vendor/{name}.js")));
-    let excluded: Vec<String> =
-        vendored.into_iter().chain([below("tools"), below("test")]).collect();
+        .map(|name| below(&format!("web/vendor/{name}.js")));
+    let others = ["web/tools", "web/test", "console/test", "console/vendor"].map(below);
+    let excluded: Vec<String> = vendored.into_iter().chain(others).collect();
     serde_json::json!({
         "compilerOptions": {
             "allowJs": true, "checkJs": true, "noEmit": true, "strict": true,
@@ -151,9 +153,10 @@ fn tsconfig(web: &Path) -> String {
                 "preact/hooks": ["./node_modules/preact/hooks/src/index.d.ts"],
                 "@preact/signals": ["./node_modules/@preact/signals/dist/signals.d.ts"],
                 "htm": ["./node_modules/htm/dist/htm.d.ts"],
+                "uplot": ["./node_modules/uplot/dist/uPlot.d.ts"],
             },
         },
-        "include": [below("**/*.js"), below("*.d.ts")],
+        "include": [below("web/**/*.js"), below("web/*.d.ts"), below("console/**/*.js")],
         "exclude": excluded,
     })
     .to_string()

@@ -2,9 +2,11 @@
 //!
 //! | route | answers |
 //! |---|---|
+//! | `GET /` | the console, which reads what follows |
 //! | `GET /metrics` | Prometheus' text form |
 //! | `GET /ready` | 200 after a round trip through table, bus and cache, else 503 |
 //! | `GET /queues` | every queue's numbers, and the rows left in the outboxes |
+//! | `GET /errors` | the last warnings and errors of the log, the newest first |
 //! | `GET /dlq?queue=&after=&limit=` | dead letters |
 //! | `GET /dlq/{id}` | one dead letter |
 //! | `POST /dlq/redrive`, `POST /dlq/purge` | `{"queue"}` or `{"id"}` -> `{"count"}` |
@@ -26,6 +28,7 @@ use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 use crate::world::World;
+use crate::{recent, web};
 
 /// What the routes work on.
 struct Admin {
@@ -43,6 +46,7 @@ pub(crate) fn router(
         .route("/metrics", get(render_metrics))
         .route("/ready", get(ready))
         .route("/queues", get(queues))
+        .route("/errors", get(errors))
         .route("/dlq", get(list))
         .route("/dlq/{id}", get(show))
         .route("/dlq/redrive", post(redrive))
@@ -52,6 +56,8 @@ pub(crate) fn router(
         Some(token) => router.layer(from_fn_with_state(Arc::new(token), ask_token)),
         None => router.layer(from_fn(ask_loopback)),
     };
+    // The page itself is for everybody: it asks for the token that its readings need.
+    let router = router.merge(web::console());
     router.layer(from_fn(render_problem))
 }
 
@@ -69,6 +75,10 @@ async fn queues(State(admin): State<Arc<Admin>>) -> Result<Json<Value>, Problem>
     let outbox = admin.world.outbox_rows().await?;
     let queues = admin.world.seams.queues.stats().await?;
     Ok(Json(json!({"queues": queues, "outbox": outbox})))
+}
+
+async fn errors() -> Json<Value> {
+    Json(json!({"items": recent::lines()}))
 }
 
 /// Which dead letters to list.

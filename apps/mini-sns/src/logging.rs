@@ -4,7 +4,9 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::prelude::*;
 
+use crate::recent::Recent;
 use crate::values::LogFormat;
 
 /// Starts logging; the error says what is wrong with the filter.
@@ -21,9 +23,10 @@ pub(crate) fn start(format: LogFormat, filter: &str) -> Result<(), String> {
         .with_span_events(FmtSpan::NONE);
     // The global subscriber can be set only once; a second start (in tests) keeps the first.
     let _ = if pretty {
-        lines.with_ansi(std::io::stderr().is_terminal()).try_init()
+        lines.with_ansi(std::io::stderr().is_terminal()).finish().with(Recent).try_init()
     } else {
-        lines.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init()
+        let lines = lines.json().flatten_event(true).with_current_span(true);
+        lines.with_span_list(false).finish().with(Recent).try_init()
     };
     Ok(())
 }

@@ -19,6 +19,7 @@ mod output;
 mod peers;
 #[cfg(feature = "aws")]
 mod provision;
+mod recent;
 #[cfg(feature = "aws")]
 mod restore;
 mod serve;

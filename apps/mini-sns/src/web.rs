@@ -1,5 +1,5 @@
 //! The web client: the pages and files of `web/`, out of this program or, while they are worked on,
-//! off the disk.
+//! off the disk. And the operator's console, those of `console/`.
 //!
 //! Whatever the API does not have comes here. What names a file is answered with it; an address of
 //! the client's, or any other that a browser is sent to, with the page that starts the client.
@@ -11,18 +11,19 @@ mod pack;
 mod tests;
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Path, Request};
 use axum::http::header::{
     ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING,
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, IF_NONE_MATCH, VARY,
 };
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use kernel::{Code, Problem};
 use tower::util::MapRequest;
 
@@ -32,6 +33,14 @@ include!(concat!(env!("OUT_DIR"), "/web.rs"));
 
 /// Addresses of the client's pages, beside those of people, which begin with `/@`.
 const PAGES: [&str; 6] = ["/", "/explore", "/find", "/settings", "/sign-in", "/sign-up"];
+
+/// A page and its files.
+struct Site {
+    files: &'static [Packed],
+    page: Packed,
+    /// The page's content security policy.
+    policy: &'static str,
+}
 
 /// A file with its bodies for each encoding.
 struct Packed {
@@ -54,15 +63,28 @@ struct Found {
     policy: Option<String>,
 }
 
-/// The client, embedded or in a folder.
+/// A site, embedded or in a folder.
 struct Web {
+    site: &'static Site,
     folder: Option<PathBuf>,
 }
 
 /// The routes of `api`, and the web client at every address that they do not have.
 pub(crate) fn beside(api: Router, folder: Option<PathBuf>) -> Router {
-    let web = Arc::new(Web { folder });
+    let web = Arc::new(Web { site: &WEB, folder });
     api.fallback(async move |request: Request| answer(&web, &request))
+}
+
+/// The operator's console: its page at `/`, and its files. There is nothing secret in them.
+pub(crate) fn console() -> Router {
+    const WEB: Web = Web { site: &CONSOLE, folder: None };
+    let page = async |headers: HeaderMap| {
+        WEB.page(&headers).map(|page| send(page, &headers)).ok_or(StatusCode::NOT_FOUND)
+    };
+    let file = async |Path(address): Path<String>, headers: HeaderMap| {
+        WEB.file(&address, &headers).map(|file| send(file, &headers)).ok_or(StatusCode::NOT_FOUND)
+    };
+    Router::new().route("/", get(page)).route(&format!("{ASSETS}{{*file}}"), get(file))
 }
 
 /// Sends browsers that go to a post's address to the page, before the API sees them.
@@ -127,7 +149,7 @@ impl Web {
                 Found::of_disk(file.hash, file.body)
             }
             None => {
-                let file = FILES.iter().find(|file| file.address == address)?;
+                let file = self.site.files.iter().find(|file| file.address == address)?;
                 Found::of_program(file, "public, max-age=31536000, immutable", headers)
             }
         };
@@ -143,8 +165,8 @@ impl Web {
                 Found { policy: Some(page.policy), ..Found::of_disk(pack::hash(&body), body) }
             }
             None => {
-                let page = Found::of_program(&PAGE, "no-cache", headers);
-                Found { policy: Some(POLICY.to_owned()), ..page }
+                let page = Found::of_program(&self.site.page, "no-cache", headers);
+                Found { policy: Some(self.site.policy.to_owned()), ..page }
             }
         };
         // A post's address has an answer for programs as well.
@@ -153,7 +175,7 @@ impl Web {
     }
 }
 
-fn page_of(folder: &Path) -> std::io::Result<pack::Page> {
+fn page_of(folder: &std::path::Path) -> std::io::Result<pack::Page> {
     pack::page(folder, &pack::files(folder)?)
 }
 

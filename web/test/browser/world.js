@@ -29,6 +29,7 @@ export class Server {
   data = mkdtempSync(join(tmpdir(), "mini-sns-web-"));
   port = "0";
   url = "";
+  admin = "";
 
   /** @param {string[]} options  of the program, beside those of every test */
   constructor(options = []) {
@@ -43,8 +44,10 @@ export class Server {
     for await (const chunk of this.process.stdout) {
       said += chunk;
       const [, url] = /Mini-SNS is at (\S+)/.exec(said) ?? [];
-      if (!url) continue;
+      const [, admin] = /for operators at (\S+)/.exec(said) ?? [];
+      if (!url || !admin) continue;
       this.url = url;
+      this.admin = admin;
       this.port = new URL(url).port;
       break;
     }
@@ -114,10 +117,12 @@ function kept(origin, { user, accessToken, refreshToken, expiresIn }) {
 /**
  * A browser of its own, signed in where a person is given. Whatever goes wrong in a page, or leaves
  * the host, ends up in `complaints`.
- * @param {{plain?: boolean}} options  and those of Playwright; `plain` without what HTTPS brings
+ * @param {{plain?: boolean, console?: boolean}} options  and those of Playwright; `plain` without what
+ *   HTTPS brings, `console` for the operator's
  */
-export async function visit(browser, server, person, { plain = false, ...options } = {}) {
-  const base = plain ? `http://${PLAIN}:${server.port}` : server.url;
+export async function visit(browser, server, person, { plain = false, console = false, ...options } = {}) {
+  const own = console ? server.admin : server.url;
+  const base = plain ? `http://${PLAIN}:${server.port}` : own;
   const storageState = person ? { cookies: [], origins: [kept(base, person)] } : undefined;
   const context = await browser.newContext({ locale: "en-US", storageState, ...options });
   const complaints = [];

@@ -78,7 +78,7 @@ async fn a_posts_address_has_a_page_for_people_and_an_answer_for_programs() {
 #[tokio::test]
 async fn files_are_packed_tagged_and_kept_for_good() {
     let site = site(None);
-    let app = FILES.iter().find(|file| file.address.starts_with("app.")).unwrap();
+    let app = WEB.files.iter().find(|file| file.address.starts_with("app.")).unwrap();
     let path = format!("{ASSETS}{}", app.address);
     let plain = ask(&site, &path, PROGRAM).await;
     assert_eq!((plain.status, plain.body.as_slice()), (200, app.body));
