@@ -3,6 +3,7 @@
 //! What has to last lies on the [`table`] of this crate, one database a service; its [`relay`]
 //! takes committed events to the bus.
 
+pub mod backup;
 pub mod bus;
 mod directory;
 pub mod feed;

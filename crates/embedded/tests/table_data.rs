@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use conformance::TestClock;
-use embedded::table::{ImportError, Options, Store};
+use embedded::table::{Options, Store};
 use kernel::Clock;
 use kernel::audit::Snapshot;
-use kernel::table::{Item, Key, Scatter, Table, TableError, Write, get_one};
+use kernel::table::{Item, Key, Scatter, Table, Write, get_one};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -86,47 +86,6 @@ async fn a_snapshot_stands_still() {
     clock.advance(HOUR);
     assert_eq!(places(&store, "b"), ["b/"]);
     assert!(places(&store, "c").is_empty());
-}
-
-#[tokio::test]
-async fn an_imported_copy_is_the_same_in_every_respect() {
-    let (store, clock, dir) = open(Options::default());
-    let rows = (0..2500).map(|n| Scatter::Put { key: key(n), body: "x".into(), expires_at: None });
-    store.scatter(rows.collect()).await.unwrap();
-    for _ in 0..3 {
-        store.commit(vec![Write::add(key("counter"), 7)]).await.unwrap();
-    }
-    let expiring = Write::put(key("expires"), "x").expiring(clock.now() + HOUR);
-    store.commit(vec![expiring]).await.unwrap();
-    let items = |store: &Store| -> Vec<Item> { store.items("").map(Result::unwrap).collect() };
-
-    let copy = dir.path().join("copy");
-    let snapshot = store.snapshot().unwrap();
-    let count = Store::import(&copy, &Options::default(), snapshot.items("")).unwrap();
-    assert_eq!(count, 2502);
-    let again = Store::import(&copy, &Options::default(), std::iter::empty()).unwrap_err();
-    assert!(matches!(again, ImportError::NotEmpty { .. }), "{again}");
-
-    let imported = Store::open(&copy, Options::default(), clock.clone()).unwrap();
-    assert_eq!(items(&imported), items(&store));
-    imported.commit(vec![Write::add(key("counter"), 1)]).await.unwrap();
-    let counter = get_one(&imported, key("counter")).await.unwrap().unwrap();
-    assert_eq!(counter.count, 22);
-    let last = items(&store).iter().map(|item| item.version).max();
-    assert!(Some(counter.version) > last, "a version that no item had");
-    clock.advance(HOUR);
-    assert_eq!(imported.sweep().await, Ok(1));
-}
-
-#[tokio::test]
-async fn an_import_that_breaks_off_leaves_no_store() {
-    let (_store, _, dir) = open(Options::default());
-    let copy = dir.path().join("copy");
-    let item = Item { key: key(1), body: "x".into(), count: 0, version: 1, expires_at: None };
-    let broken = [Ok(item.clone()), Err(TableError::Malformed("the copy ends here".into()))];
-    Store::import(&copy, &Options::default(), broken).unwrap_err();
-    assert!(!copy.exists());
-    assert_eq!(Store::import(&copy, &Options::default(), [Ok(item)]).unwrap(), 1);
 }
 
 fn number(item: Option<Item>) -> u64 {

@@ -17,6 +17,7 @@ use super::queue::State;
 use super::store::{
     DeadRow, Kind, POSITION_KEY, Store, Tally, Tries, dead_row, json, key, tally_key,
 };
+use crate::backup::Row as RawRow;
 use crate::opening::Backoff;
 use crate::pace;
 
@@ -83,7 +84,7 @@ struct Change {
 /// One batch in the making, and what to do once it is committed.
 #[derive(Default)]
 struct Group {
-    writes: Vec<(Vec<u8>, Option<Slice>)>,
+    writes: Vec<RawRow>,
     sync: bool,
     /// Why nothing can be queued at present, once it was asked.
     room: Option<Result<(), String>>,
@@ -106,11 +107,11 @@ pub(super) struct Committer {
 
 impl Group {
     fn put(&mut self, key: Vec<u8>, value: Slice) {
-        self.writes.push((key, Some(value)));
+        self.writes.push((key.into(), Some(value)));
     }
 
     fn remove(&mut self, key: Vec<u8>) {
-        self.writes.push((key, None));
+        self.writes.push((key.into(), None));
     }
 }
 
@@ -302,16 +303,21 @@ impl Committer {
             // The window still holds what this batch removes, so the head may lag; never lead.
             let head = self.shared.queues[*queue].state().head();
             tally.head = if tally.live == 0 { tally.next } else { head };
-            writes.push((tally_key(self.name(*queue)), Some(json(tally))));
+            writes.push((tally_key(self.name(*queue)).into(), Some(json(tally))));
         }
         let mut writes = std::mem::take(writes);
         let mut position = self.position;
         if !writes.is_empty() {
             position += 1;
-            writes.push((POSITION_KEY.to_vec(), Some(Slice::from(position.to_le_bytes()))));
+            writes.push((POSITION_KEY.into(), Some(Slice::from(position.to_le_bytes()))));
         }
+        let tap = self.shared.tap().filter(|_| !writes.is_empty());
+        let tapped = tap.map(|tap| (tap.begin(), writes.clone(), tap));
         match self.shared.read(|store| write(store, writes, group.sync)) {
             Ok(()) => {
+                if let Some((at, rows, tap)) = tapped {
+                    tap.written(position, at, rows);
+                }
                 self.position = position;
                 if group.sync {
                     self.tell_position();
@@ -354,6 +360,7 @@ impl Committer {
     fn refused(&mut self, group: Group, error: &str) {
         tracing::error!(error, "the queues could not be written");
         self.shared.directory.doubt();
+        self.shared.tap().into_iter().for_each(|tap| tap.failed());
         let allowed = self.backoff.allows(Instant::now());
         match allowed.then(|| self.shared.reopen()) {
             Some(Ok((tallies, position))) => {
@@ -388,7 +395,7 @@ fn sync(store: &Store) -> Result<(), String> {
     store.db.persist(PersistMode::SyncData).map_err(|error| error.to_string())
 }
 
-fn write(store: &Store, writes: Vec<(Vec<u8>, Option<Slice>)>, synced: bool) -> Result<(), String> {
+fn write(store: &Store, writes: Vec<RawRow>, synced: bool) -> Result<(), String> {
     let mode = if synced { PersistMode::SyncData } else { PersistMode::Buffer };
     if writes.is_empty() {
         // This also notices an engine that failed in the background.

@@ -37,6 +37,7 @@ use self::chaos::Dice;
 use self::committer::{Committer, Job, Row};
 use self::queue::{Bounds, Queue};
 use self::store::{Kind, Store, Tally, Tries};
+use crate::backup::{Rows, Source, Tap};
 use crate::directory::{BUS, Directory, OpenError};
 use crate::keep::Keep;
 
@@ -104,9 +105,15 @@ struct Shared {
     /// Set while a message that may have ended the last process is in hand.
     suspect: AtomicBool,
     dice: Option<Dice>,
+    /// Where batches go to be copied.
+    tap: RwLock<Option<Arc<Tap>>>,
 }
 
 impl Shared {
+    fn tap(&self) -> Option<Arc<Tap>> {
+        self.tap.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Asks the engine; its handle never leaves, so that it can be closed and opened again.
     fn read<T>(&self, ask: impl FnOnce(&Store) -> Result<T, String>) -> Result<T, String> {
         let store = self.store.read().unwrap_or_else(PoisonError::into_inner);
@@ -160,11 +167,13 @@ impl Bus {
     ) -> Result<Arc<Self>, OpenError> {
         let directory = Directory::open(dir, &BUS)?;
         let keep = Keep::take(&directory);
-        let (store, position) = Store::open(&directory, options.cache_bytes)?;
+        let (store, mut position) = Store::open(&directory, options.cache_bytes)?;
         let mut tallies = tallies(&store, dir, queues.iter().map(|spec| spec.name))?;
         let in_hand = hand::read(dir)?;
-        count_receives(&store, &policy, clock.now(), queues, &mut tallies, &in_hand)
-            .map_err(|what| store::damaged(dir, what))?;
+        let counted = count_receives(&store, &policy, clock.now(), queues, &mut tallies, &in_hand);
+        if counted.map_err(|what| store::damaged(dir, what))? {
+            position += 1;
+        }
         keep.into_iter().for_each(Keep::settle);
         hand::clear(dir)?;
         let specs = queues.iter().zip(&tallies);
@@ -179,6 +188,7 @@ impl Bus {
             ticks: watch::Sender::new(0),
             suspect: AtomicBool::new(false),
             dice: options.chaos.map(Dice::new),
+            tap: RwLock::default(),
         });
         // Bounded all the same: publishers wait for their answers, and what is in hand has a limit.
         let (jobs, receiver) = mpsc::unbounded_channel();
@@ -288,6 +298,29 @@ impl kernel::bus::Bus for Bus {
     }
 }
 
+impl Source for Bus {
+    fn name(&self) -> &str {
+        "bus"
+    }
+
+    fn attach(&self, tap: Option<Arc<Tap>>) {
+        *self.shared.tap.write().unwrap_or_else(PoisonError::into_inner) = tap;
+    }
+
+    fn rows(&self) -> Result<Rows, String> {
+        self.shared.read(|store| store.all_rows().map_err(|error| error.to_string()))
+    }
+}
+
+/// The engine of the bus in `dir`, for who fills it by another way than publishing.
+pub(crate) fn open_engine(
+    dir: &Path,
+) -> Result<(Directory, fjall::Database, fjall::Keyspace), OpenError> {
+    let directory = Directory::open(dir, &BUS)?;
+    let (Store { db, rows }, _) = Store::open(&directory, Options::default().cache_bytes)?;
+    Ok((directory, db, rows))
+}
+
 impl Drop for Bus {
     fn drop(&mut self) {
         // Without senders the committer writes what it has, syncs, and ends.
@@ -302,7 +335,7 @@ impl Drop for Bus {
 
 /// Counts the receives of what was in hand when the last process ended. What was in hand among
 /// others is to be tried alone from now on, and nothing is counted; what was tried alone has had
-/// that receive, and after its last it goes to the dead letters.
+/// that receive, and after its last it goes to the dead letters. Says whether it wrote a batch.
 fn count_receives(
     store: &Store,
     policy: &QueuePolicy,
@@ -310,10 +343,10 @@ fn count_receives(
     queues: &[QueueSpec],
     tallies: &mut [Tally],
     in_hand: &[(String, Vec<hand::InHand>)],
-) -> Result<(), String> {
+) -> Result<bool, String> {
     let reason = "the process ended while the message was in hand";
     if in_hand.iter().all(|(_, messages)| messages.is_empty()) {
-        return Ok(());
+        return Ok(false);
     }
     let mut batch = store.db.batch().durability(Some(PersistMode::SyncData));
     for (name, messages) in in_hand {
@@ -341,5 +374,8 @@ fn count_receives(
             batch.insert(&store.rows, store::tally_key(name), store::json(&tallies[index]));
         }
     }
-    batch.commit().map_err(|error| error.to_string())
+    // As every other batch it has a number, so that copies know that they lack it.
+    let position = store.position().map_err(|error| error.to_string())? + 1;
+    batch.insert(&store.rows, store::POSITION_KEY, position.to_le_bytes());
+    batch.commit().map(|()| true).map_err(|error| error.to_string())
 }

@@ -19,6 +19,7 @@ use kernel::bus::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::backup::Rows;
 use crate::directory::{Directory, OpenError};
 use crate::{opening, pace};
 
@@ -197,10 +198,16 @@ impl Store {
         Ok(Self { db, rows })
     }
 
-    fn position(&self) -> fjall::Result<u64> {
+    /// The number of the last batch.
+    pub(super) fn position(&self) -> fjall::Result<u64> {
         let stored = self.rows.get(POSITION_KEY)?;
         let bytes = stored.and_then(|bytes| bytes.first_chunk::<8>().copied());
         Ok(bytes.map_or(0, u64::from_le_bytes))
+    }
+
+    /// All rows, as they are now.
+    pub(super) fn all_rows(&self) -> fjall::Result<Rows> {
+        Rows::new(&self.db, &self.rows, POSITION_KEY)
     }
 
     fn get_json<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, String> {

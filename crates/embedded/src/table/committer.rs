@@ -7,12 +7,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use fjall::PersistMode;
+use fjall::Slice;
 use kernel::sequence::Ticket;
 use kernel::table::{Condition, Key, Scatter, TableError, Write};
 use kernel::{Time, outbox};
 use quick_cache::DefaultHashBuilder;
 
+use crate::backup::Row as RawRow;
 use crate::opening::Backoff;
 
 use super::Shared;
@@ -154,23 +155,27 @@ impl Committer {
         if changes.is_empty() {
             return Ok(());
         }
-        let mut batch = engine.batch(changes.len() + 1, PersistMode::SyncData);
+        let mut rows: Vec<RawRow> = Vec::with_capacity(changes.len() + 1);
         for (key, change) in changes {
-            let key = codec::encode_key(key);
+            let key = Slice::from(codec::encode_key(key));
             let Some(row) = &change.row else {
-                batch.remove(&key);
+                rows.push((key, None));
                 continue;
             };
             if let Some(at) = row.expires_at {
                 let index_key = codec::expiry_key(at, &key);
                 self.sweep.note(&index_key);
-                batch.put(&index_key, Vec::new());
+                rows.push((index_key.into(), Some(Slice::from(&b""[..]))));
             }
-            batch.put(&key, row.encode());
+            rows.push((key, Some(row.encode().into())));
         }
         let position = self.position + 1;
-        batch.put(codec::POSITION_KEY, position.to_le_bytes().to_vec());
-        batch.commit()?;
+        rows.push((codec::POSITION_KEY.into(), Some(position.to_le_bytes().into())));
+        let tapped = self.shared.tap().map(|tap| (tap.begin(), rows.clone(), tap));
+        engine.write(rows)?;
+        if let Some((at, rows, tap)) = tapped {
+            tap.written(position, at, rows);
+        }
         self.position = position;
         if let Err(error) = self.shared.directory.position.write(position) {
             // The data is safe; only a later loss of its tail might go unnoticed.
@@ -187,6 +192,7 @@ impl Committer {
         metrics::counter!("table_engine_failures", "table" => shared.name.clone()).increment(1);
         shared.failed.store(true, Ordering::Relaxed);
         shared.directory.doubt();
+        shared.tap().into_iter().for_each(|tap| tap.failed());
         if let Err(error) = self.writable(&shared) {
             tracing::error!(%error, table = %shared.name, "the engine is not open again");
         }

@@ -9,6 +9,7 @@ use std::path::Path;
 use fjall::{Database, Iter, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
 use kernel::table::{Key, Order, Query, TableError};
 
+use crate::backup::{Row as RawRow, Rows};
 use crate::directory::{Directory, OpenError};
 use crate::{opening, pace};
 
@@ -73,6 +74,28 @@ impl Engine {
         (self.db.snapshot(), self.items.clone())
     }
 
+    /// All rows, the store's own too.
+    pub(super) fn rows(&self) -> Result<Rows, TableError> {
+        let rows = Rows::new(&self.db, &self.items, codec::POSITION_KEY);
+        rows.map_err(|error| unavailable(&error))
+    }
+
+    pub(super) fn into_parts(self) -> (Database, Keyspace) {
+        (self.db, self.items)
+    }
+
+    /// Writes and syncs rows, all or none.
+    pub(super) fn write(&self, rows: Vec<RawRow>) -> fjall::Result<()> {
+        let mut batch = self.batch(rows.len(), PersistMode::SyncData);
+        for (key, value) in rows {
+            match value {
+                Some(value) => batch.batch.insert(&self.items, key, value),
+                None => batch.batch.remove(&self.items, key),
+            }
+        }
+        batch.commit()
+    }
+
     pub(super) fn batch(&self, rows: usize, mode: PersistMode) -> Batch {
         let batch = fjall::OwnedWriteBatch::with_capacity(self.db.clone(), rows);
         let (db, items) = (self.db.clone(), self.items.clone());
@@ -98,10 +121,6 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub(super) fn put(&mut self, key: &[u8], value: Vec<u8>) {
-        self.batch.insert(&self.items, key, value);
-    }
-
     pub(super) fn remove(&mut self, key: &[u8]) {
         self.batch.remove(&self.items, key);
     }

@@ -8,7 +8,6 @@ mod cache;
 mod codec;
 mod committer;
 mod engine;
-mod import;
 mod queue;
 mod snapshot;
 mod sweep;
@@ -26,6 +25,7 @@ use kernel::sequence::Ticket;
 use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write, check};
 use tokio::sync::oneshot;
 
+use crate::backup::{Rows, Source, Tap};
 use crate::directory::{Directory, TABLE};
 pub use crate::directory::{OpenError, was_written};
 use crate::keep::Keep;
@@ -33,7 +33,6 @@ use cache::{Lookup, RowCache};
 use codec::Row;
 use committer::Committer;
 use engine::Engine;
-pub use import::ImportError;
 use queue::{CHUNK_ROWS_MAX, Queue};
 pub use snapshot::StoreSnapshot;
 
@@ -88,6 +87,8 @@ struct Shared {
     cache: RowCache,
     queue: Queue,
     outbox: OnceLock<outbox::Sender>,
+    /// Where batches go to be copied.
+    tap: RwLock<Option<Arc<Tap>>>,
     free_space_floor_bytes: AtomicU64,
     /// The engine takes no more writes, and reads go on, until it is opened again.
     failed: AtomicBool,
@@ -110,6 +111,10 @@ impl Shared {
         let open = self.engine.read().unwrap_or_else(PoisonError::into_inner);
         let closed = || TableError::Unavailable("the storage engine is not open".to_owned());
         read(open.as_ref().ok_or_else(closed)?)
+    }
+
+    fn tap(&self) -> Option<Arc<Tap>> {
+        self.tap.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn is_settled(&self) -> bool {
@@ -188,6 +193,7 @@ impl Store {
             keep: Mutex::new(keep),
             queue: Queue::default(),
             outbox: OnceLock::new(),
+            tap: RwLock::default(),
             directory,
             options,
             clock,
@@ -267,6 +273,31 @@ impl Store {
         self.shared.queue.sweep(answer)?;
         outcome.await.unwrap_or_else(|_| Err(queue::closed()))
     }
+}
+
+impl Source for Store {
+    fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    fn attach(&self, tap: Option<Arc<Tap>>) {
+        *self.shared.tap.write().unwrap_or_else(PoisonError::into_inner) = tap;
+    }
+
+    fn rows(&self) -> Result<Rows, String> {
+        self.shared.with_engine(Engine::rows).map_err(|error| error.to_string())
+    }
+}
+
+/// The engine of the table in `dir`, for who fills it by another way than commits.
+pub(crate) fn open_engine(
+    dir: &Path,
+    options: &Options,
+) -> Result<(Directory, fjall::Database, fjall::Keyspace), OpenError> {
+    let directory = Directory::open(dir, &TABLE)?;
+    let (engine, _) = Engine::open(&directory, options)?;
+    let (db, items) = engine.into_parts();
+    Ok((directory, db, items))
 }
 
 /// Finishes what is waiting, then closes the directory.
