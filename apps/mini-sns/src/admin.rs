@@ -10,6 +10,7 @@
 //! | `GET /dlq?queue=&after=&limit=` | dead letters |
 //! | `GET /dlq/{id}` | one dead letter |
 //! | `POST /dlq/redrive`, `POST /dlq/purge` | `{"queue"}` or `{"id"}` -> `{"count"}` |
+//! | `POST /backup` | `{"base"}` -> `{"until"}` once all that is there now is copied |
 
 use std::sync::Arc;
 
@@ -51,6 +52,7 @@ pub(crate) fn router(
         .route("/dlq/{id}", get(show))
         .route("/dlq/redrive", post(redrive))
         .route("/dlq/purge", post(purge))
+        .route("/backup", post(back_up))
         .with_state(Arc::new(Admin { world, metrics }));
     let router = match token {
         Some(token) => router.layer(from_fn_with_state(Arc::new(token), ask_token)),
@@ -158,6 +160,21 @@ async fn purge(
 ) -> Result<Json<Value>, Problem> {
     let count = admin.world.seams.queues.dead_purge(meant.which()?).await?;
     Ok(Json(json!({"count": count})))
+}
+
+/// How to copy.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackUp {
+    base: bool,
+}
+
+async fn back_up(
+    State(admin): State<Arc<Admin>>,
+    Json(how): Json<BackUp>,
+) -> Result<Json<Value>, Problem> {
+    let until = admin.world.copy(how.base).await?;
+    Ok(Json(json!({"until": until})))
 }
 
 async fn ask_token(

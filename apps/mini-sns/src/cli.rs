@@ -28,6 +28,12 @@ pub(crate) enum Command {
     /// Look after events that could not be handled
     #[command(subcommand)]
     Dlq(crate::dlq::Command),
+    /// Copy the data as it is now, of a running server or a stopped one
+    Backup(crate::backup::BackupArgs),
+    /// List the copies, and the moments that can be restored from them
+    Backups(crate::backup::BackupsArgs),
+    /// Bring back the data of a moment: embedded into a new directory, on AWS from restored tables
+    Restore(Box<crate::restore::RestoreArgs>),
     /// Check the data of a stopped server against its own rules
     Verify(crate::verify::VerifyArgs),
     /// Put load on a Mini-SNS and measure it
@@ -35,9 +41,6 @@ pub(crate) enum Command {
     /// Make tables, bus, queues and a user pool on AWS, to try the aws backend
     #[cfg(feature = "aws")]
     Provision(crate::provision::ProvisionArgs),
-    /// Bring back what restored copies of the tables hold, and make timelines anew
-    #[cfg(feature = "aws")]
-    Restore(Box<crate::restore::RestoreArgs>),
 }
 
 /// How to serve.
@@ -77,7 +80,7 @@ fn from_environment(command: clap::Command) -> clap::Command {
 /// Reads the command line; what cannot be used is the one line to show, and help is its text.
 pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Refusal> {
     // What else takes the options of `serve` reads them from the same variables.
-    let with_options = if cfg!(feature = "aws") { &["serve", "restore"][..] } else { &["serve"] };
+    let with_options = ["serve", "restore"];
     let command = with_options
         .iter()
         .fold(Cli::command(), |command, name| command.mut_subcommand(name, from_environment));
@@ -156,6 +159,7 @@ mod tests {
             "mini-sns serve --services user,shop",
             "mini-sns serve --backend aws --internal-secret hush",
             "mini-sns serve --env-name Dev",
+            "mini-sns restore --at yesterday",
             "mini-sns frobnicate",
             "mini-sns dlq",
             "mini-sns serve --listen",

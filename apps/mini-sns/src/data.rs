@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use embedded::backup;
 use kernel::Ids;
 
 use crate::failure::Failure;
@@ -33,16 +34,42 @@ struct Manifest {
 impl Data {
     /// Looks whether every part is there, and changes nothing.
     pub(crate) fn look(root: &Path) -> Result<Self, Failure> {
-        let manifest = read(&root.join("MANIFEST"))?.map(|text| Manifest::parse(root, &text));
-        let this = Self { root: root.to_owned(), manifest: manifest.transpose()? };
-        match &this.manifest {
-            Some(manifest) => this.check(manifest)?,
-            None if PARTS.iter().any(|part| embedded::table::was_written(&root.join(part))) => {
-                return Err(damaged(root, "its MANIFEST file is missing"));
-            }
-            None => {}
+        let this = Self::read(root)?;
+        if backup::unfinished(root)
+            .map_err(|error| Failure::usage(format!("data: {error}")))?
+            .is_some()
+        {
+            let (root, way_out) = (root.display(), "finish it with `mini-sns restore`");
+            return Err(Failure::usage(format!(
+                "data: {root} holds a part of a restore: {way_out}"
+            )));
         }
+        let was_written = |part: &&str| embedded::table::was_written(&root.join(part));
+        if this.is_new() && PARTS.iter().any(was_written) {
+            return Err(damaged(root, "its MANIFEST file is missing"));
+        }
+        this.check_all()?;
         Ok(this)
+    }
+
+    fn read(root: &Path) -> Result<Self, Failure> {
+        let manifest = read(&root.join("MANIFEST"))?.map(|text| Manifest::parse(root, &text));
+        Ok(Self { root: root.to_owned(), manifest: manifest.transpose()? })
+    }
+
+    /// At the end of a restore: all parts are there, and what goes on from them is other data than
+    /// what was copied, with copies of its own.
+    pub(crate) fn adopt(root: &Path, ids: &dyn Ids) -> Result<(), Failure> {
+        let mut this = Self::read(root)?;
+        let keys = this.keys();
+        let issuer =
+            read(&keys.join("issuer"))?.ok_or_else(|| damaged(&keys, "issuer is missing"))?;
+        this.finish(ids, issuer.trim_end())?;
+        this.check_all()
+    }
+
+    fn check_all(&self) -> Result<(), Failure> {
+        self.manifest.as_ref().map_or(Ok(()), |manifest| self.check(manifest))
     }
 
     fn check(&self, manifest: &Manifest) -> Result<(), Failure> {
@@ -96,7 +123,7 @@ impl Data {
     }
 
     /// At the end of a first start: everything is made, and has to be there from now on.
-    pub(crate) fn finish(&self, ids: &dyn Ids, issuer: &str) -> Result<(), Failure> {
+    pub(crate) fn finish(&mut self, ids: &dyn Ids, issuer: &str) -> Result<(), Failure> {
         if self.manifest.is_some() {
             return Ok(());
         }
@@ -108,7 +135,15 @@ impl Data {
             replace(&self.keys().join("issuer"), &format!("{issuer}\n"))?;
             replace(&self.root.join("MANIFEST"), &manifest.text())
         };
-        write().map_err(|error| Failure::usage(format!("data: {}: {error}", self.root.display())))
+        write()
+            .map_err(|error| Failure::usage(format!("data: {}: {error}", self.root.display())))?;
+        self.manifest = Some(manifest);
+        Ok(())
+    }
+
+    /// The name of this data among all others; none before its first start has come to its end.
+    pub(crate) fn id(&self) -> Option<&str> {
+        self.manifest.as_ref().map(|manifest| manifest.id.as_str())
     }
 }
 

@@ -66,7 +66,7 @@ pub(crate) struct Server {
     admin_token: Option<String>,
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// Does as asked.
@@ -104,7 +104,7 @@ impl Server {
         }
     }
 
-    async fn ask(
+    pub(crate) async fn ask(
         &self,
         method: Method,
         path: &str,
@@ -137,7 +137,7 @@ impl Server {
     }
 }
 
-fn print_json(value: &Value) -> Result<(), Failure> {
+pub(crate) fn print_json(value: &Value) -> Result<(), Failure> {
     output::line(&format!("{value:#}"))
 }
 

@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 
 use embedded::feed::FeedLimits;
 use embedded::sockets::HubLimits;
-use embedded::{bus, identity, table};
+use embedded::{backup, bus, identity, table};
 use kernel::Limits;
 use kernel::bus::QueuePolicy;
 use kernel::limiter::Rate;
@@ -31,6 +31,18 @@ impl Settings {
             free_space_floor_bytes: self.free_space_floor.0,
             ..table::Options::default()
         }
+    }
+
+    /// How copies are kept, where they are.
+    pub(crate) fn backup(&self) -> Option<backup::Options> {
+        let dir = self.backup_dir.clone()?;
+        Some(backup::Options {
+            dir,
+            interval: self.backup_interval.0,
+            base_interval: self.backup_base_interval.0,
+            retention: self.backup_retention.0,
+            ..backup::Options::default()
+        })
     }
 
     pub(crate) fn queues(&self) -> QueuePolicy {

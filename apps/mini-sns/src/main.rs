@@ -3,6 +3,7 @@
 //! in one process or in several.
 
 mod admin;
+mod backup;
 mod cli;
 mod data;
 mod demo;
@@ -20,7 +21,6 @@ mod peers;
 #[cfg(feature = "aws")]
 mod provision;
 mod recent;
-#[cfg(feature = "aws")]
 mod restore;
 mod serve;
 mod settings;
@@ -59,12 +59,13 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Serve(options) => serve::run(*options).await,
             Command::Openapi => openapi::print(),
             Command::Dlq(command) => dlq::run(command).await,
+            Command::Backup(args) => backup::run(args).await,
+            Command::Backups(args) => backup::list(args).await,
+            Command::Restore(args) => restore::run(*args).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Load(args) => load::run(*args).await,
             #[cfg(feature = "aws")]
             Command::Provision(args) => provision::run(args).await,
-            #[cfg(feature = "aws")]
-            Command::Restore(args) => restore::run(*args).await,
         }
     })
 }

@@ -1,88 +1,58 @@
-//! `mini-sns restore`: brings back what copies of the tables hold that were restored to a point in
-//! time, and makes timelines anew from them. While it runs, nobody may be served.
+//! `mini-sns restore`: brings back the data of a moment. Embedded into a new directory, from what
+//! `mini-sns serve --backup-dir` copied; on AWS from tables that AWS restored.
 
-use std::collections::BTreeSet;
+#[cfg(feature = "aws")]
+mod aws;
+mod embedded;
 
-use aws::dynamodb;
 use clap::Args;
-use kernel::UserId;
-use kernel::table::TableError;
 
 use crate::cli::Serve;
 use crate::failure::Failure;
+use crate::logging;
 use crate::settings::Settings;
-use crate::values::{Backend, ServiceName};
-use crate::{logging, output, world};
+use crate::values::{Backend, Moment};
 
 /// What to bring back, and to where.
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
+    /// The moment, such as 2026-11-30T10:15:00Z; the last that was copied where left out
+    #[arg(long, value_name = "TIME")]
+    at: Option<Moment>,
+    /// Id of the data whose copies to take, where there are others in the same folder
+    #[arg(long, value_name = "ID")]
+    of: Option<String>,
     /// What the copies' names have behind the tables' own, as in mini-sns-prod-post-ddb-restored
+    #[cfg(feature = "aws")]
     #[arg(long, default_value = "-restored")]
     suffix: String,
     /// Only make timelines anew
+    #[cfg(feature = "aws")]
     #[arg(long)]
     timelines_only: bool,
     #[command(flatten)]
     serve: Serve,
 }
 
-/// What is restored. Timelines are derived from it.
-const ORIGINALS: [ServiceName; 3] = [ServiceName::User, ServiceName::Post, ServiceName::Social];
-/// Behind these stands a person in the names of the timeline's partitions.
-const OF_PEOPLE: [&str; 3] = ["feed#", "following#", "follower#"];
-/// The same in the names of the user service's.
-const PROFILES: [&str; 1] = ["profile#"];
-/// People after whose timelines a line tells how far it is.
-const TOLD_EVERY: usize = 1_000;
-
-/// Restores; repeatable.
+/// Restores; what was broken off goes on.
 pub(crate) async fn run(args: RestoreArgs) -> Result<(), Failure> {
-    let read = Settings::read(args.serve.options, args.serve.config.as_deref());
-    let mut settings = read.map_err(Failure::usage)?;
-    if settings.backend != Backend::Aws || !settings.serves_all() {
-        return Err(Failure::usage("backend: only all services of the aws backend are restored"));
-    }
-    // Timelines may be made anew while others serve already.
-    settings.shared = Some(true);
+    let read = Settings::read(args.serve.options.clone(), args.serve.config.as_deref());
+    let settings = read.map_err(Failure::usage)?;
     logging::start(settings.log_format, &settings.log_filter).map_err(Failure::usage)?;
-    let world = world::open(&settings).await?;
-    let sdk = settings.aws_connection().load().await;
-    let client = dynamodb::client(&sdk, settings.dynamodb_url.as_deref());
-    let name = |service: ServiceName| dynamodb::name(&settings.env_name.0, service.word());
-    if !args.timelines_only {
-        for service in ORIGINALS {
-            let (table, copy) = (name(service), name(service) + &args.suffix);
-            let changed = dynamodb::make_equal(&client, &table, &copy).await;
-            let changed = changed.map_err(|error| failed(&table, &error))?;
-            let dynamodb::Changed { written, deleted } = changed;
-            output::line(&format!("{table}: {written} items written, {deleted} deleted"))?;
+    match settings.backend {
+        Backend::Embedded => {
+            #[cfg(feature = "aws")]
+            if args.timelines_only {
+                let way = "embedded: mini-sns verify --repair";
+                return Err(Failure::usage(format!("timelines_only: it is for aws; {way}")));
+            }
+            embedded::run(args, settings).await
+        }
+        #[cfg(feature = "aws")]
+        Backend::Aws => Box::pin(aws::run(args, settings)).await,
+        #[cfg(not(feature = "aws"))]
+        Backend::Aws => {
+            Err(Failure::usage("backend: this program was built without `--features aws`"))
         }
     }
-    let mut people = BTreeSet::new();
-    for (service, prefixes) in
-        [(ServiceName::User, &PROFILES[..]), (ServiceName::Timeline, &OF_PEOPLE)]
-    {
-        let table = name(service);
-        let found = dynamodb::partitions(&client, &table).await;
-        let found = found.map_err(|error| failed(&table, &error))?;
-        people.extend(found.iter().filter_map(|partition| person(partition, prefixes)));
-    }
-    let timeline = world.timeline.as_ref().ok_or_else(|| Failure::failed("no timeline"))?;
-    for (done, user) in people.iter().enumerate() {
-        timeline.rebuild(*user).await.map_err(Failure::failed)?;
-        if (done + 1) % TOLD_EVERY == 0 {
-            output::line(&format!("{} of {} timelines", done + 1, people.len()))?;
-        }
-    }
-    output::line(&format!("{} timelines made anew", people.len()))
-}
-
-fn failed(table: &str, error: &TableError) -> Failure {
-    Failure::failed(format!("{table}: {error}"))
-}
-
-/// Whose a partition is, where it is somebody's.
-fn person(partition: &str, prefixes: &[&str]) -> Option<UserId> {
-    prefixes.iter().find_map(|prefix| partition.strip_prefix(prefix)?.parse().ok())
 }

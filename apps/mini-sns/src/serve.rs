@@ -92,6 +92,7 @@ pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
             while background.join_next().await.is_some() {}
         })
         .await;
+        world.close().await;
     });
     if end.await.is_err() {
         tracing::warn!("not everything was finished in time");

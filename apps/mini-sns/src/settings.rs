@@ -80,6 +80,8 @@ settings! {
         chaos_seed: u64,
         /// Bearer token that the admin listener asks for; needed when it is not on loopback
         admin_token: String,
+        /// Folder to keep copies of the data in, from which any moment of the last weeks can be had
+        backup_dir: PathBuf,
         /// Folder to read the web client from, in place of the one built in; for working on it
         web_dir: PathBuf,
 
@@ -227,6 +229,13 @@ settings! {
         queue_receives_max: NonZeroU32 = "2",
         /// How long events and dead letters are kept
         queue_retention: Span = "14d",
+
+        /// Time after which copies hold what was written: what a lost disk costs at most
+        backup_interval: Span = "1m",
+        /// Time between two base copies of everything; a restore reads what changed since the last
+        backup_base_interval: Span = "7d",
+        /// How far back one can restore
+        backup_retention: Span = "35d",
 
         /// Free space on the data's file system under which writes answer 503
         free_space_floor: Size = "16MiB",

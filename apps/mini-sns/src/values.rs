@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use kernel::Time;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, SeqAccess, Visitor};
 
@@ -48,6 +49,19 @@ fn time(text: &str) -> Option<Duration> {
 }
 
 const SPAN_WANTED: &str = "a time such as 2500ms, 30s, 15m, 1h or 30d is wanted, up to ten years";
+
+/// A moment: `2026-11-30T10:15:00Z`, with an offset in place of the Z where one likes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Moment(pub(crate) Time);
+
+impl FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wanted = |_| "a moment such as 2026-11-30T10:15:00Z is wanted".to_owned();
+        serde_json::from_value(text.into()).map(Self).map_err(wanted)
+    }
+}
 
 /// A number of bytes: `65536`, `64KiB`, `16MiB`, `1GiB`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -320,6 +334,9 @@ mod tests {
         for bad in ["", "0s", "-1", "1.5h", "h", "99999999999999999999s", "1w"] {
             assert!(bad.parse::<Span>().is_err(), "{bad}");
         }
+        let moment = Time::from_millis(1_700_000_000_000);
+        assert_eq!("2023-11-14T23:13:20+01:00".parse(), Ok(Moment(moment)));
+        assert!("2023-11-14".parse::<Moment>().is_err());
         assert_eq!("0".parse(), Ok(Age(Duration::ZERO)));
         assert_eq!("2s".parse(), Ok(Age(Duration::from_secs(2))));
         for bad in ["", "-1", "1w", "5000d"] {

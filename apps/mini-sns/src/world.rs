@@ -22,7 +22,7 @@ use kernel::peers::Peers;
 use kernel::queues::Queues;
 use kernel::sockets::CloseCode;
 use kernel::table::Table;
-use kernel::{Clock, Ids, Problem, outbox};
+use kernel::{Clock, Code, Ids, Problem, Time, outbox};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
@@ -72,8 +72,21 @@ pub(crate) trait Engine: Send + Sync {
     /// Whether the stores take writes.
     async fn check_stores(&self) -> Result<(), Problem>;
 
+    /// Copies the data as it is now, with `base` all of it anew; gives the moment that can be had.
+    async fn copy(&self, base: bool) -> Result<Time, Problem> {
+        let _ = base;
+        Err(keeps_no_copies())
+    }
+
+    /// Ends what has to end after everything else.
+    async fn close(&self) {}
+
     /// Sets the gauges that are read rather than counted.
     async fn record_metrics(&self);
+}
+
+fn keeps_no_copies() -> Problem {
+    Problem::new(Code::NotFound, "This server keeps no copies: start it with --backup-dir.")
 }
 
 /// How a process ends, step by step.
@@ -251,6 +264,16 @@ impl World {
     /// Sets the gauges that are read rather than counted.
     pub(crate) async fn record_metrics(&self) {
         self.engine.record_metrics().await;
+    }
+
+    /// Copies the data as it is now.
+    pub(crate) async fn copy(&self, base: bool) -> Result<Time, Problem> {
+        self.engine.copy(base).await
+    }
+
+    /// Ends what has to end after everything else.
+    pub(crate) async fn close(&self) {
+        self.engine.close().await;
     }
 
     /// Events that are committed and not yet on the bus.

@@ -56,6 +56,9 @@ impl Settings {
         if !self.serves_all() {
             return Err("services: the embedded backend serves all four".into());
         }
+        if self.backup_dir.as_ref().is_some_and(|dir| dir.starts_with(&self.data)) {
+            return Err("backup_dir: it must not lie in the data directory".into());
+        }
         let given = [
             ("aws_region", self.aws_region.is_some()),
             ("dynamodb_url", self.dynamodb_url.is_some()),
@@ -77,7 +80,11 @@ impl Settings {
 
     /// Refuses what the AWS backend would pass over in silence, and what it cannot do without.
     fn check_aws(&self) -> Result<(), String> {
-        let given = [("issuer", self.issuer.is_some()), ("chaos_seed", self.chaos_seed.is_some())];
+        let given = [
+            ("issuer", self.issuer.is_some()),
+            ("chaos_seed", self.chaos_seed.is_some()),
+            ("backup_dir", self.backup_dir.is_some()),
+        ];
         refuse(&given, "it is for the embedded backend")?;
         let pool = self.cognito_pool_id.as_deref().unwrap_or_default();
         if !pool
@@ -213,6 +220,8 @@ mod tests {
             ("backend = \"aws\"\ncognito_pool_id = \"x_y\"", "cognito_client_id: the aws"),
             (&format!("{AWS}issuer = \"https://sns.example\""), "issuer: it is for the embedded"),
             (&format!("{AWS}chaos_seed = 7"), "chaos_seed: it is for the embedded backend"),
+            (&format!("{AWS}backup_dir = \"b\""), "backup_dir: it is for the embedded backend"),
+            ("data = \"d\"\nbackup_dir = \"d/b\"", "backup_dir: it must not lie in the data"),
             (&format!("{AWS}aws_url = \"here\""), "aws_url: an address such as"),
             (&format!("{AWS}redis_urls = []"), "redis_urls: name one at least"),
             (&format!("{AWS}services = []"), "services: name one at least"),

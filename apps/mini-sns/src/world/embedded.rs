@@ -2,9 +2,10 @@
 //! each service.
 
 use std::panic::resume_unwind;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use embedded::backup::{self, Backup};
 use embedded::feed::MemoryFeed;
 use embedded::identity::EmbeddedIdentity;
 use embedded::limiter::MemoryLimiter;
@@ -15,7 +16,7 @@ use kernel::clock::SystemClock;
 use kernel::ids::SystemIds;
 use kernel::outbox::Relay;
 use kernel::table::Table;
-use kernel::{Clock, Ids, Problem};
+use kernel::{Clock, Ids, Problem, Time};
 use tokio::task::JoinSet;
 
 use super::{Engine, Seams, Stop, World, queues};
@@ -69,6 +70,26 @@ impl Stores {
 pub(crate) struct Embedded {
     pub(crate) stores: Stores,
     pub(crate) bus: Arc<bus::Bus>,
+    data: Data,
+    clock: Arc<dyn Clock>,
+    /// None where no copies are kept.
+    backup: Mutex<Option<Arc<Backup>>>,
+}
+
+impl Embedded {
+    /// Keeps copies from now on.
+    pub(crate) fn back_up(&self, options: backup::Options) -> Result<(), Failure> {
+        let stores = self.stores.all().map(|(_, store)| store);
+        let (id, keys) = (self.data.id().unwrap_or_default(), self.data.keys());
+        let begun = Backup::start(options, id, &keys, &stores, &self.bus, Arc::clone(&self.clock));
+        let begun = begun.map_err(|error| Failure::usage(format!("backup_dir: {error}")))?;
+        *self.backup.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(begun));
+        Ok(())
+    }
+
+    fn backup(&self) -> Option<Arc<Backup>> {
+        self.backup.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Opens the data directory, making it if there is none, and wires the services. Of a directory
@@ -76,7 +97,7 @@ pub(crate) struct Embedded {
 pub(crate) fn open(settings: &Settings) -> Result<(Arc<World>, Arc<Embedded>), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids: Arc<dyn Ids> = Arc::new(SystemIds::new(Arc::clone(&clock)));
-    let data = Data::look(&settings.data)?;
+    let mut data = Data::look(&settings.data)?;
     let stores = Stores::open(&data, settings, &clock)?;
     let issuer = data.issuer(|| settings.first_issuer());
     let identity = open_identity(&data, settings, &issuer, &stores, &clock, &ids)?;
@@ -93,10 +114,13 @@ pub(crate) fn open(settings: &Settings) -> Result<(Arc<World>, Arc<Embedded>), F
         limiter: MemoryLimiter::new(Arc::clone(&clock)),
         feed: MemoryFeed::new(settings.feed(), Arc::clone(&clock)),
         elsewhere: None,
-        clock,
+        clock: Arc::clone(&clock),
         ids,
     };
-    let engine = Arc::new(Embedded { stores, bus });
+    let engine = Arc::new(Embedded { stores, bus, data, clock, backup: Mutex::default() });
+    if let Some(options) = settings.backup() {
+        engine.back_up(options)?;
+    }
     Ok((World::new(settings, seams, Arc::clone(&engine) as _), engine))
 }
 
@@ -120,6 +144,17 @@ impl Engine for Embedded {
 
     async fn check_stores(&self) -> Result<(), Problem> {
         Ok(self.stores.all().iter().try_for_each(|(_, store)| store.writable())?)
+    }
+
+    async fn copy(&self, base: bool) -> Result<Time, Problem> {
+        let Some(backup) = self.backup() else { return Err(super::keeps_no_copies()) };
+        backup.copy(base).await.map_err(Problem::unavailable)
+    }
+
+    async fn close(&self) {
+        let backup = self.backup.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // It copies what is left.
+        let _ = tokio::task::spawn_blocking(move || drop(backup)).await;
     }
 
     async fn record_metrics(&self) {

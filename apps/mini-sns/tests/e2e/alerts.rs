@@ -113,7 +113,8 @@ fn of_dashboard(dashboard: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn rules_and_dashboard_ask_for_what_is_told() {
-    let server = Server::start(&[]).await;
+    let copies = tempfile::tempdir().unwrap();
+    let server = Server::start(&["--backup-dir", copies.path().to_str().unwrap()]).await;
     let person = Person::register(&server).await;
     person.post("something to tell").await;
     server.settled().await;

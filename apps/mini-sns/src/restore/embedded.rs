@@ -1,0 +1,43 @@
+//! A new data directory out of copies, as the data was at one moment.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use embedded::backup::{self, Catalog, Plan, Progress};
+use indicatif::HumanBytes;
+use kernel::clock::SystemClock;
+use kernel::ids::SystemIds;
+
+use super::RestoreArgs;
+use crate::backup::{refused, with_bar};
+use crate::data::Data;
+use crate::failure::Failure;
+use crate::output;
+use crate::settings::Settings;
+
+/// Restores into `settings.data`.
+pub(super) async fn run(args: RestoreArgs, settings: Settings) -> Result<(), Failure> {
+    let Some(copies) = &settings.backup_dir else {
+        return Err(Failure::usage("backup_dir: say where the copies are"));
+    };
+    let to = &settings.data;
+    let mut of = args.of;
+    let mut at = args.at.map(|at| at.0);
+    // One that was broken off goes on, whatever was copied meanwhile.
+    if let (Some((data, before)), None) = (backup::unfinished(to).map_err(refused)?, at) {
+        (of, at) = (Some(data), Some(before));
+    }
+    let plan = Catalog::read(copies, of.as_deref()).and_then(|catalog| catalog.plan(at));
+    let plan: Plan = plan.map_err(refused)?;
+    let began = Instant::now();
+    let progress = Arc::new(Progress::default());
+    let (bytes, at) = (plan.bytes(), plan.at);
+    let (shared, place, options) = (Arc::clone(&progress), to.clone(), settings.table());
+    with_bar(bytes, &progress, move || backup::restore(&plan, &place, &options, &shared)).await?;
+    Data::adopt(to, &SystemIds::new(Arc::new(SystemClock)))?;
+    backup::finish(to).map_err(refused)?;
+    let (bytes, took) = (HumanBytes(bytes), began.elapsed());
+    let place = to.display();
+    output::line(&format!("{place} is as it was at {at}: {bytes} of copies in {took:.1?}"))?;
+    output::line(&format!("Check it with: mini-sns verify --data {place}"))
+}
