@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kernel::identity::Identity;
-use kernel::internal::Service;
 use kernel::{Code, Principal};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -54,7 +53,7 @@ struct Authorizer {
 
 /// The authorizer.
 pub fn wire(world: &World) -> Result<Arc<dyn Function>, Refused> {
-    let identity = world.verifier(world.peers(&[Service::User])?)?;
+    let identity = world.verifier(world.peers()?)?;
     Ok(Arc::new(Authorizer { identity, origins: world.origins() }))
 }
 

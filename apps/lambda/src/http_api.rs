@@ -1,19 +1,25 @@
-//! A service's routes behind API Gateway: the edge around them as everywhere, `/internal/*` beside
-//! them for the other functions, and `/health`.
+//! A service's routes behind API Gateway: the edge around them as everywhere, and `/health`. What
+//! the other functions read of the service has a router of its own, which no request of API Gateway
+//! comes to.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::Router;
+use axum::body::{Body, Bytes};
 use edge::internal::{Guard, Internal};
 use edge::{Edge, Health};
+use http::{Request, response};
 use http_body_util::BodyExt;
+use kernel::Clock;
 use kernel::identity::Identity;
 use kernel::identity::session::Sessions;
-use kernel::internal::Service;
+use kernel::internal::{Invocation, Service};
 use kernel::limiter::Limiter;
 use kernel::peers::Peers;
 use kernel::table::{Key, Table, get_one};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tower::ServiceExt;
@@ -21,7 +27,8 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::function::{Failure, Function, read, written};
-use crate::rest::{RestAnswer, RestEvent, is_signed};
+use crate::invoked::{reply, request};
+use crate::rest::{RestAnswer, RestEvent};
 use crate::settings::Refused;
 use crate::world::World;
 
@@ -70,26 +77,60 @@ impl Api {
             ids: Arc::clone(&world.ids),
         };
         let routes = Router::from(self.health.routes().merge(self.routes));
-        let mut router = edge.wrap(routes, &document);
-        if let Some(Reads { service, peers, sessions }) = self.reads {
-            let guard = Guard::Signed(Arc::new(is_signed));
-            let internal = Internal { config, guard, peers, sessions, ids: Arc::clone(&world.ids) };
-            router = internal.beside(router, &[service]);
-        }
-        Ok(Arc::new(Served(router)))
+        let public = edge.wrap(routes, &document);
+        let internal = self.reads.map(|Reads { service, peers, sessions }| {
+            let (guard, ids) = (Guard::Platform, Arc::clone(&world.ids));
+            let internal = Internal { config, guard, peers, sessions, ids };
+            internal.beside(Router::new(), &[service])
+        });
+        Ok(Arc::new(Served { public, internal, clock: Arc::clone(&world.clock) }))
     }
 }
 
-/// A router that answers events.
-struct Served(Router);
+/// Routers that answer events.
+struct Served {
+    /// Requests that come by API Gateway.
+    public: Router,
+    /// Reads of functions that IAM lets invoke this one.
+    internal: Option<Router>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Whose an event is. API Gateway writes the fields of its events itself and puts what people send
+/// into their values, so nothing that people send is an event of a function.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Whose {
+    request_context: Option<IgnoredAny>,
+    internal: Option<IgnoredAny>,
+}
 
 #[async_trait]
 impl Function for Served {
     async fn invoke(&self, event: &RawValue, _until: Instant) -> Result<Box<RawValue>, Failure> {
-        let request = read::<RestEvent>(event)?.into_request()?;
-        let Ok(response) = self.0.clone().oneshot(request).await;
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.map_err(Failure::unreadable)?.to_bytes();
-        written(&RestAnswer::new(&parts, body))
+        let Whose { request_context, internal } = read(event)?;
+        match (request_context, internal, &self.internal) {
+            (Some(_), None, _) => {
+                let request = read::<RestEvent>(event)?.into_request()?;
+                let (head, body) = answer(&self.public, request).await?;
+                written(&RestAnswer::new(&head, body))
+            }
+            (None, Some(_), Some(reads)) => {
+                let request = request(read::<Invocation>(event)?, self.clock.now())?;
+                let (head, body) = answer(reads, request).await?;
+                written(&reply(head.status, body)?)
+            }
+            _ => Err(Failure::unreadable("neither API Gateway's nor one that a function may send")),
+        }
     }
+}
+
+async fn answer(
+    router: &Router,
+    request: Request<Body>,
+) -> Result<(response::Parts, Bytes), Failure> {
+    let Ok(response) = router.clone().oneshot(request).await;
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.map_err(Failure::unreadable)?.to_bytes();
+    Ok((parts, body))
 }

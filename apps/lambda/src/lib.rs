@@ -3,6 +3,7 @@
 //! | bootstrap | is given | wired by |
 //! |---|---|---|
 //! | `users`, `posts`, `social`, `timeline` | requests of a REST API | the service's module |
+//! | the same but `timeline` | what other functions ask | the same |
 //! | `react-users` and so on | messages of the service's queues | the same |
 //! | `relay` | the stream of one service's table | [`relay`] |
 //! | `authorizer` | who may open a socket | [`authorizer`] |
@@ -21,6 +22,8 @@ pub mod authorizer;
 mod function;
 #[cfg(any(feature = "users", feature = "posts", feature = "social", feature = "timeline"))]
 mod http_api;
+#[cfg(any(feature = "users", feature = "posts", feature = "social", feature = "timeline"))]
+mod invoked;
 mod logging;
 #[cfg(feature = "timeline")]
 mod messages;

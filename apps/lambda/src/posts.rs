@@ -29,7 +29,7 @@ pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
         routes: posts.routes(),
         document: posts::openapi(),
         health: health(&table),
-        identity: world.verifier(world.peers(&[Service::User])?)?,
+        identity: world.verifier(world.peers()?)?,
         limiter: world.limiter(&table),
         reads: Some(reads),
     };

@@ -14,7 +14,6 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use form_urlencoded::Serializer;
 use http::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, response};
 use serde::{Deserialize, Serialize};
 
@@ -39,9 +38,7 @@ pub(crate) struct RestEvent {
 
 /// What API Gateway knows of a request.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct RestContext {
-    account_id: Option<String>,
     #[serde(default)]
     identity: RestIdentity,
 }
@@ -51,19 +48,6 @@ struct RestContext {
 #[serde(rename_all = "camelCase", default)]
 struct RestIdentity {
     source_ip: Option<String>,
-    /// The account of who signed it; only where the route asks for a signature (`AWS_IAM`).
-    account_id: Option<String>,
-    /// Who signed it; likewise.
-    user_arn: Option<String>,
-}
-
-/// Marks a request whose signature API Gateway has verified, of a role of our own account.
-#[derive(Clone, Copy)]
-struct SignedByUs;
-
-/// Whether API Gateway has verified that a service of ours signed the request.
-pub(crate) fn is_signed(parts: &Parts) -> bool {
-    parts.extensions.get::<SignedByUs>().is_some()
 }
 
 impl RestEvent {
@@ -83,13 +67,9 @@ impl RestEvent {
                 }
             }
         }
-        let RestContext { account_id, identity } = self.request_context;
-        if let Some(address) = identity.source_ip.and_then(|text| text.parse::<IpAddr>().ok()) {
+        let address = self.request_context.identity.source_ip;
+        if let Some(address) = address.and_then(|text| text.parse::<IpAddr>().ok()) {
             request = request.extension(ConnectInfo(SocketAddr::new(address, 0)));
-        }
-        if identity.user_arn.is_some() && account_id.is_some() && account_id == identity.account_id
-        {
-            request = request.extension(SignedByUs);
         }
         let body = self.body.unwrap_or_default();
         let body = if self.is_base64_encoded {
@@ -184,7 +164,7 @@ mod tests {
     fn event(path: &str) -> Value {
         json!({
             "httpMethod": "POST", "path": path, "body": "{}",
-            "requestContext": {"accountId": "1", "identity": {"sourceIp": "192.0.2.7"}},
+            "requestContext": {"identity": {"sourceIp": "192.0.2.7"}},
         })
     }
 
@@ -215,20 +195,6 @@ mod tests {
         ] {
             assert_eq!(request(event(path)).uri(), uri, "{path}");
         }
-    }
-
-    #[test]
-    fn only_a_verified_signature_of_our_own_account_counts() {
-        let signed = |account: &str, arn: Value| {
-            let mut event = event("/internal/posts");
-            event["requestContext"]["identity"] = json!({"accountId": account, "userArn": arn});
-            event["multiValueHeaders"] = json!({"Authorization": ["AWS4-HMAC-SHA256 x"]});
-            is_signed(&request(event).into_parts().0)
-        };
-        assert!(signed("1", json!("arn:aws:sts::1:assumed-role/timeline/x")));
-        assert!(!signed("2", json!("arn:aws:sts::2:assumed-role/timeline/x")));
-        assert!(!signed("1", Value::Null));
-        assert!(!is_signed(&request(event("/internal/posts")).into_parts().0));
     }
 
     #[tokio::test]

@@ -29,7 +29,7 @@ fn service(
 /// Its routes.
 pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
     let table = world.table("social")?;
-    let peers = world.peers(&[Service::User, Service::Post])?;
+    let peers = world.peers()?;
     let social = service(world, &table, Arc::new(Absent), Arc::clone(&peers) as _);
     let reads = Reads { service: Service::Social, peers: Arc::clone(&social) as _, sessions: None };
     let api = Api {

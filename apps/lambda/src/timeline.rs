@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use aws::cognito::Verifier;
-use aws::peers::HttpPeers;
+use aws::peers::RemotePeers;
 use aws::redis::feed::FeedLimits;
 use aws::redis::{Redis, RedisFeed, RedisLimiter};
 use kernel::bus::Bus;
-use kernel::internal::Service;
 use kernel::sockets::Sockets;
 use kernel::table::Table;
 use timeline::{Config, Parts, QUEUES, Timeline};
@@ -24,13 +23,13 @@ use crate::world::World;
 struct Ground {
     table: Arc<dyn Table>,
     redis: Redis,
-    peers: Arc<HttpPeers>,
+    peers: Arc<RemotePeers>,
     identity: Arc<Verifier>,
 }
 
 impl Ground {
     fn new(world: &World) -> Result<Self, Refused> {
-        let peers = world.peers(&Service::ALL)?;
+        let peers = world.peers()?;
         Ok(Self {
             table: world.table("timeline")?,
             redis: world.redis()?,

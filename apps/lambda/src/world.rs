@@ -8,7 +8,7 @@ use aws::cognito::{self, CognitoIdentity, TableSessions, Verifier};
 use aws::dynamodb::{self, DynamoTable};
 use aws::gateway::{GatewayLimits, GatewaySockets};
 use aws::limiter::TableLimiter;
-use aws::peers::{Addresses, HttpPeers, PeersLimits, Proof, SigV4};
+use aws::peers::{Functions, PeersLimits, RemotePeers, SigV4};
 use aws::redis::sockets::RegistryLimits;
 use aws::redis::{self, Redis, SocketRegistry};
 use aws::{config, limiter};
@@ -19,7 +19,6 @@ use kernel::bus::QueueSpec;
 use kernel::clock::SystemClock;
 use kernel::identity::session::Sessions;
 use kernel::ids::SystemIds;
-use kernel::internal::Service;
 use kernel::limiter::Limiter;
 use kernel::table::Table;
 use kernel::{Clock, Ids};
@@ -124,25 +123,17 @@ impl World {
         Ok(Verifier::new(&self.pool()?, sessions, Arc::clone(&self.clock)))
     }
 
-    /// These other services, over requests signed with the function's role.
-    pub fn peers(&self, services: &[Service]) -> Result<Arc<HttpPeers>, Refused> {
-        let address = |service: Service| {
-            if !services.contains(&service) {
-                return Ok(String::new());
-            }
-            let name = format!("MINI_SNS_PEER_{}_URL", service.name().to_uppercase());
-            self.settings.required(&name).map(str::to_owned)
-        };
-        let addresses = Addresses {
-            user: address(Service::User)?,
-            post: address(Service::Post)?,
-            social: address(Service::Social)?,
-        };
+    /// The other services, by invoking their functions with the role of this one.
+    pub fn peers(&self) -> Result<Arc<RemotePeers>, Refused> {
+        let region = self.settings.required(REGION)?;
+        let mut functions = Functions::of(self.env()?, region);
+        if let Some(url) = self.settings.get("MINI_SNS_LAMBDA_URL") {
+            functions.url = url.to_owned();
+        }
         let credentials = EnvironmentVariableCredentialsProvider::new();
         let credentials = SharedCredentialsProvider::new(credentials);
-        let region = self.settings.required(REGION)?;
-        let proof = Proof::SigV4(SigV4::new(credentials, region, Arc::clone(&self.clock)));
-        Ok(HttpPeers::new(addresses, proof, PeersLimits::default(), &self.clock))
+        let signature = SigV4::new(credentials, region, Arc::clone(&self.clock));
+        Ok(RemotePeers::by_invoke(functions, signature, PeersLimits::default(), &self.clock))
     }
 
     /// Redis: one address is a server, several are nodes of a cluster.

@@ -8,7 +8,7 @@
 //! | `Feed`, the registry of sockets | Redis | [`redis`] |
 //! | `Limiter` | the table, or Redis where it is at hand | [`limiter`], [`redis`] |
 //! | `Sockets` | API Gateway `@connections` | [`gateway`] |
-//! | `Peers` | signed HTTP | [`peers`] |
+//! | `Peers`, `Sessions` | HTTP, or Lambda's Invoke | [`peers`] |
 
 pub mod breaker;
 pub mod bus;

@@ -1,9 +1,11 @@
 //! [`Peers`](crate::peers::Peers) on the wire: what a process asks another at `/internal/*`, so
 //! that the half that asks and the half that answers cannot drift apart.
 //!
-//! Each read is a POST with a JSON body; the answer is the JSON of what the seam returns.
+//! Each read is a POST with a JSON body; the answer is the JSON of what the seam returns. Between
+//! functions of Lambda the same goes in an [`Invocation`] and a [`Reply`].
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::{PostId, UserId};
 
@@ -82,6 +84,36 @@ pub struct Claims {
     pub exp: i64,
     /// Always [`TOKEN_USE`].
     pub token_use: String,
+}
+
+/// The version of [`Invocation`] and [`Reply`]. A function takes none but its own: a change that
+/// the other half would misread is a new version.
+pub const INVOCATION_VERSION: u32 = 1;
+
+/// A read as the event with which a function invokes another. API Gateway's events have no field
+/// `internal`, and nothing that people send makes one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Invocation {
+    /// Always [`INVOCATION_VERSION`].
+    pub internal: u32,
+    /// Which read: one of the addresses above.
+    pub path: String,
+    /// The question.
+    pub body: Box<RawValue>,
+    /// W3C trace context, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// When the caller stops waiting, in milliseconds since 1970.
+    pub deadline: i64,
+}
+
+/// What the function answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reply {
+    /// As of HTTP.
+    pub status: u16,
+    /// The answer, or the problem.
+    pub body: Box<RawValue>,
 }
 
 /// Asks about each of these, up to 100.

@@ -73,16 +73,9 @@ pub(super) struct Load {
     pub(super) watching: Watching,
     pub(super) stored: Stored,
     pub(super) cache: Vec<Cache>,
-    /// Whether functions ask each other over API Gateway, as they do.
-    #[serde(default = "yes")]
-    pub(super) internal_by_api: bool,
     /// Of the questions of functions to the user service for sessions, the part that is asked.
     #[serde(default = "all")]
     pub(super) sessions_asked: f64,
-}
-
-fn yes() -> bool {
-    true
 }
 
 fn all() -> f64 {
@@ -122,8 +115,8 @@ pub(super) struct Sockets {
     pub(super) open_share: f64,
     pub(super) ping_minutes: f64,
     pub(super) frame_kb: f64,
-    pub(super) internal_opened: f64,
-    pub(super) internal_ping: f64,
+    pub(super) asked_opened: f64,
+    pub(super) asked_ping: f64,
 }
 
 #[derive(Clone, Deserialize)]
@@ -131,10 +124,11 @@ pub(super) struct Sockets {
 pub(super) struct Functions {
     pub(super) api: Size,
     pub(super) timeline: Size,
-    pub(super) internal: Size,
+    pub(super) asked: Size,
     pub(super) react: Size,
     pub(super) relay: Size,
     pub(super) sockets: Size,
+    pub(super) way_ms: f64,
     pub(super) new_share: f64,
     pub(super) new_ms: f64,
 }
@@ -192,7 +186,7 @@ pub(super) struct Cache {
 pub(super) struct Measured {
     /// Read and write units of a call.
     pub(super) units: BTreeMap<String, Vec<f64>>,
-    /// Requests among functions, events and messages of a call.
+    /// Functions asked by functions, events and messages of a call.
     pub(super) motion: BTreeMap<String, Vec<f64>>,
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
-use super::input::{Input, Load, Measured};
+use super::input::{Input, Load, Measured, Size};
 
 /// A line of the bill.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -15,7 +15,6 @@ pub(super) enum Line {
     Api,
     Events,
     Watching,
-    Internal,
     Sockets,
     Queues,
     Accounts,
@@ -25,14 +24,13 @@ pub(super) enum Line {
 }
 
 impl Line {
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Functions,
         Self::Tables,
         Self::Cache,
         Self::Api,
         Self::Events,
         Self::Watching,
-        Self::Internal,
         Self::Sockets,
         Self::Queues,
         Self::Accounts,
@@ -50,7 +48,6 @@ impl Line {
             Self::Api => ("API Gateway, REST", Some("api")),
             Self::Events => ("EventBridge", Some("events")),
             Self::Watching => ("CloudWatch", Some("watching")),
-            Self::Internal => ("API Gateway, functions among themselves", None),
             Self::Sockets => ("API Gateway, WebSocket", None),
             Self::Queues => ("SQS", None),
             Self::Accounts => ("Cognito", None),
@@ -76,8 +73,7 @@ pub(super) fn used(input: &Input, times: f64) -> Result<Vec<Used>> {
     let counted = Counted::of(load, measured, people_days)?;
     let sockets = OfSockets::of(load, people_days, counted.posts);
     let mut all = Usage::default();
-    let internal = counted.internal + sockets.internal;
-    let invocations = all.functions(load, &counted, &sockets, internal);
+    let invocations = all.functions(load, &counted, &sockets);
     all.add(Line::Tables, "write units", "table_write", counted.writes);
     all.add(Line::Tables, "read units", "table_read", counted.reads);
     let cache = load.cache.iter().find(|cache| cache.times >= times);
@@ -89,11 +85,8 @@ pub(super) fn used(input: &Input, times: f64) -> Result<Vec<Used>> {
     all.add(Line::Events, "events", "event", counted.events);
     let archived_gb = counted.events * load.stored.event_kb / 1e6;
     all.add(Line::Events, "GB archived", "event_archive_gb", archived_gb);
-    let requests = counted.calls + internal;
-    all.watching(load, &counted, &sockets, requests, invocations);
+    all.watching(load, &counted, &sockets, invocations);
     all.add(Line::Watching, "metrics in alarms", "alarm_metric", *alarm_metrics);
-    let over_api = if load.internal_by_api { internal } else { 0.0 };
-    all.add(Line::Internal, "requests", "rest_request", over_api);
     all.add(Line::Sockets, "messages", "socket_message", sockets.messages);
     let minutes = people_days * load.sockets.minutes_a_day;
     all.add(Line::Sockets, "minutes of connections", "socket_minute", minutes);
@@ -124,44 +117,36 @@ impl Usage {
     }
 
     /// Adds the functions; how often they are invoked.
-    fn functions(
-        &mut self,
-        load: &Load,
-        counted: &Counted,
-        sockets: &OfSockets,
-        internal: f64,
-    ) -> f64 {
+    fn functions(&mut self, load: &Load, counted: &Counted, sockets: &OfSockets) -> f64 {
         let functions = &load.functions;
+        let asked = counted.asked + sockets.asked;
         let invocations = [
             (&functions.api, counted.calls - counted.timelines),
             (&functions.timeline, counted.timelines),
-            (&functions.internal, internal),
+            (&functions.asked, asked),
             (&functions.relay, counted.events),
             (&functions.react, counted.messages),
             (&functions.sockets, sockets.events),
         ];
         let count: f64 = invocations.iter().map(|(_, count)| count).sum();
-        let gb_seconds = invocations.iter().map(|(size, count)| {
-            count * size.gb * (size.ms + functions.new_share * functions.new_ms) / 1000.0
-        });
+        let lasts = |size: &Size| size.ms + functions.new_share * functions.new_ms;
+        let working = invocations.iter().map(|(size, count)| count * size.gb * lasts(size));
+        // Who asks is billed while it waits.
+        let askers = counted.asked * functions.api.gb + sockets.asked * functions.sockets.gb;
+        let waiting = askers * (lasts(&functions.asked) + functions.way_ms);
+        let gb_seconds = (working.sum::<f64>() + waiting) / 1000.0;
         self.add(Line::Functions, "invocations", "function_request", count);
-        self.add(Line::Functions, "GB-seconds", "function_gb_second", gb_seconds.sum());
+        self.add(Line::Functions, "GB-seconds", "function_gb_second", gb_seconds);
         count
     }
 
-    fn watching(
-        &mut self,
-        load: &Load,
-        counted: &Counted,
-        sockets: &OfSockets,
-        requests: f64,
-        invocations: f64,
-    ) {
+    fn watching(&mut self, load: &Load, counted: &Counted, sockets: &OfSockets, invocations: f64) {
         let watching = &load.watching;
+        let requests = counted.calls + counted.asked + sockets.asked;
         let log_gb = (invocations * watching.platform_bytes
-            + requests * (watching.request_bytes + watching.access_bytes)
+            + requests * watching.request_bytes
             + (counted.messages + sockets.events) * watching.metrics_bytes
-            + sockets.events * watching.access_bytes)
+            + (counted.calls + sockets.events) * watching.access_bytes)
             / 1e9;
         self.add(Line::Watching, "GB of logs", "log_gb", log_gb);
         let kept_gb = log_gb * watching.kept_months;
@@ -188,7 +173,8 @@ struct OfSockets {
     messages: f64,
     /// What functions are told of them.
     events: f64,
-    internal: f64,
+    /// What their functions ask others.
+    asked: f64,
 }
 
 impl OfSockets {
@@ -202,7 +188,7 @@ impl OfSockets {
             messages: frames + opened * 3.0 + pings * 2.0,
             // Whether it may, that it has, the first message, and its end.
             events: opened * 4.0 + pings,
-            internal: opened * sockets.internal_opened + pings * sockets.internal_ping,
+            asked: opened * sockets.asked_opened + pings * sockets.asked_ping,
         }
     }
 }
@@ -216,7 +202,8 @@ struct Counted {
     likes: f64,
     reads: f64,
     writes: f64,
-    internal: f64,
+    /// What functions ask others on the way.
+    asked: f64,
     events: f64,
     messages: f64,
     answers_kb: f64,
@@ -237,7 +224,7 @@ impl Counted {
             sum.writes += count * units[1];
             // The first question of a call is whether the session is open.
             let asked = motion[0] - motion[0].min(1.0) * (1.0 - load.sessions_asked);
-            sum.internal += count * asked;
+            sum.asked += count * asked;
             sum.events += count * motion[1];
             sum.messages += count * motion[2];
             sum.answers_kb += count * call.answer_kb;

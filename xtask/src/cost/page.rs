@@ -31,12 +31,7 @@ struct Lever {
 }
 
 /// In the order in which they are pulled on the way to the far goal.
-const LEVERS: [Lever; 10] = [
-    Lever {
-        what: "functions invoke each other, not over API Gateway",
-        but: "another way for `Peers` on Lambda; the right to invoke in place of the right to call",
-        change: |input| input.load.internal_by_api = false,
-    },
+const LEVERS: [Lever; 9] = [
     Lever {
         what: "one node of the cache",
         but: "no fail-over: while it is away timelines come from the tables and frames wait",
@@ -81,7 +76,7 @@ const LEVERS: [Lever; 10] = [
             for size in [
                 &mut functions.api,
                 &mut functions.timeline,
-                &mut functions.internal,
+                &mut functions.asked,
                 &mut functions.react,
                 &mut functions.relay,
                 &mut functions.sockets,
@@ -195,7 +190,7 @@ fn goal(page: &mut String, input: &Input, one: &Bill) -> Result<()> {
     let tables = |bill: &Bill| bill.get(&Line::Tables).map_or(0.0, |cost| cost.1);
     let fan_out = tables(one) - tables(&bill(&unread, 1.0)?);
     let text = format!(
-        "The first lever is that {}: ${after:.2}, {}. Not counted: a firewall (WAF, off unless \
+        "The first lever is {}: ${after:.2}, {}. Not counted: a firewall (WAF, off unless \
          asked for), releases, and cents such as notes of alarms. Each timeline is counted as if \
          nobody had read one there before, in the cache and in the function. Of what the tables \
          cost, ${fan_out:.2} is the fan-out to {:.0} followers of each post.",

@@ -13,18 +13,6 @@ const EDGE_TIMEOUT_MILLIS: u32 = 3_000;
 /// The scope of an access token that nobody has narrowed. Without a scope to look for, the
 /// authorizer would take identity tokens and refuse access tokens.
 const SCOPE: &str = "aws.cognito.signin.user.admin";
-/// The routes between the services, which the document does not have: path, and who answers.
-const INTERNAL: [(&str, &str); 9] = [
-    ("/internal/profiles", "users"),
-    ("/internal/sessions/open", "users"),
-    ("/internal/posts", "posts"),
-    ("/internal/posts/exist", "posts"),
-    ("/internal/posts/newest", "posts"),
-    ("/internal/likes/counts", "social"),
-    ("/internal/likes/liked", "social"),
-    ("/internal/followers", "social"),
-    ("/internal/following", "social"),
-];
 /// What API Gateway answers by itself: its name for it, status, code and title of the problem, and
 /// what happened. The codes are those of the services, but for the gateway's own failures.
 const GATEWAY_ANSWERS: [(&str, u16, &str, &str, &str); 12] = [
@@ -51,7 +39,7 @@ const GATEWAY_ANSWERS: [(&str, u16, &str, &str, &str); 12] = [
     ),
     ("EXPIRED_TOKEN", 401, "unauthenticated", "Sign in first", "The access token has expired."),
     ("ACCESS_DENIED", 404, "not_found", "Not found", "There is nothing here."),
-    // Also what a route for signed requests says to whoever does not sign.
+    // What API Gateway says where there is no such route.
     ("MISSING_AUTHENTICATION_TOKEN", 404, "not_found", "Not found", "There is nothing here."),
     ("RESOURCE_NOT_FOUND", 404, "not_found", "Not found", "There is nothing here."),
     (
@@ -110,10 +98,6 @@ pub(super) fn made_of(document: &Value) -> Result<Value> {
             made.insert("options".to_owned(), route(function, &json!([]), &parameters));
         }
         paths.insert(path.clone(), Value::Object(made));
-    }
-    for (path, function) in INTERNAL {
-        let made = route(function, &json!([{"signature": []}]), &json!([]));
-        paths.insert(path.to_owned(), json!({"post": made}));
     }
     let version = &document["info"]["version"];
     Ok(json!({
@@ -233,10 +217,6 @@ fn schemes() -> Value {
                 "providerARNs": [{"Fn::GetAtt": ["UserPool", "Arn"]}],
             },
         },
-        "signature": {
-            "type": "apiKey", "name": "Authorization", "in": "header",
-            "x-amazon-apigateway-authtype": "awsSigv4",
-        },
     })
 }
 
@@ -338,13 +318,5 @@ mod tests {
         let document = json!({"paths": {"/a": {"get": {"tags": ["other"]}}}});
         assert!(made_of(&document).unwrap_err().to_string().contains("get /a"));
         assert!(made(&json!({"tags": ["users"]}))["paths"]["/ws"].is_null());
-    }
-
-    #[test]
-    fn internal_routes_want_a_signature() {
-        let made = made(&json!({"tags": ["users"]}));
-        for (path, _) in INTERNAL {
-            assert_eq!(made["paths"][path]["post"]["security"], json!([{"signature": []}]));
-        }
     }
 }

@@ -40,6 +40,11 @@ impl Region {
             .header("x-amz-date", "20261130T120000Z")
     }
 
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The bucket for code and templates. Buckets of all regions have one namespace.
     pub(crate) fn bucket(&self) -> String {
         format!("mini-sns-code-{}", self.name)
@@ -75,8 +80,30 @@ impl Region {
 
     /// An operation of CloudFormation: status and answer, which is XML.
     async fn formation(&self, action: &str, fields: &[(&str, &str)]) -> (u16, String) {
-        let fields = [&[("Action", action), ("Version", "2010-05-15")], fields].concat();
-        let asked = self.asked(Method::POST, "/", "cloudformation");
+        self.query("cloudformation", "2010-05-15", action, fields).await
+    }
+
+    /// An operation of IAM, which must work: what its answer has in that element.
+    pub(crate) async fn iam(
+        &self,
+        action: &str,
+        fields: &[(&str, &str)],
+        element: &str,
+    ) -> Vec<String> {
+        let (status, answer) = self.query("iam", "2010-05-08", action, fields).await;
+        assert_eq!(status, 200, "{action}: {answer}");
+        inside(&answer, element)
+    }
+
+    async fn query(
+        &self,
+        service: &str,
+        version: &str,
+        action: &str,
+        fields: &[(&str, &str)],
+    ) -> (u16, String) {
+        let fields = [&[("Action", action), ("Version", version)], fields].concat();
+        let asked = self.asked(Method::POST, "/", service);
         let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let asked = asked.header("content-type", "application/x-www-form-urlencoded").body(form);
         let answer = asked.send().await.unwrap();

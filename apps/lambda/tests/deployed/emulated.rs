@@ -23,7 +23,6 @@ pub(crate) fn emulated(template: &Value, place: &Place<'_>) -> Value {
     for resource in resources.values_mut() {
         match resource["Type"].as_str() {
             Some("AWS::Lambda::Function") => function(&mut resource["Properties"], place),
-            Some("AWS::ApiGateway::RestApi") => rest_policy(&mut resource["Properties"]["Policy"]),
             Some("AWS::SQS::QueuePolicy" | "AWS::SNS::TopicPolicy") => {
                 without_tls(&mut resource["Properties"]["PolicyDocument"]);
             }
@@ -44,7 +43,7 @@ fn function(properties: &mut Value, place: &Place<'_>) {
         return;
     }
     let set = properties["Environment"]["Variables"].as_object_mut().unwrap();
-    for name in ["MINI_SNS_AWS_URL", "MINI_SNS_DYNAMODB_URL"] {
+    for name in ["MINI_SNS_AWS_URL", "MINI_SNS_DYNAMODB_URL", "MINI_SNS_LAMBDA_URL"] {
         set.insert(name.to_owned(), json!(place.services));
     }
     set.insert("MINI_SNS_REQUEST_TIMEOUT".to_owned(), json!(format!("{PATIENCE_SECS}s")));
@@ -65,14 +64,6 @@ fn without_tls(policy: &mut Value) {
             statement["Condition"] = json!({"Bool": {"aws:SecureTransport": "never"}});
         }
     }
-}
-
-/// Of who has taken a role the emulator says the session's name in `aws:PrincipalArn`, where AWS
-/// says the role's.
-fn rest_policy(policy: &mut Value) {
-    let allowed = &mut policy["Statement"][1]["Condition"]["ArnNotLike"]["aws:PrincipalArn"];
-    let sessions = "arn:aws:sts::${AWS::AccountId}:assumed-role/mini-sns-${Env}-*";
-    *allowed = json!([allowed.clone(), {"Fn::Sub": sessions}]);
 }
 
 /// Both APIs are found at paths of the emulator, not at names of their own.

@@ -8,6 +8,7 @@ mod bed;
 mod code;
 mod emulated;
 mod flows;
+mod leave;
 mod person;
 #[path = "../functions/programs.rs"]
 mod programs;

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use tokio::sync::Mutex;
+use tokio::sync::Mutex as Turn;
 
 use crate::programs::BOOTSTRAPS;
 use crate::runtime::Function;
@@ -19,9 +18,9 @@ pub(crate) fn program(name: &str) -> &'static Path {
 /// Functions with the same settings, each one process that starts with its first event.
 pub(crate) struct Functions {
     variables: Vec<(String, String)>,
-    running: Mutex<HashMap<String, Arc<Function>>>,
-    /// Requests of functions to functions.
-    internal: AtomicUsize,
+    running: Turn<HashMap<String, Arc<Function>>>,
+    /// The trace of each invocation of a function by a function.
+    asked: Mutex<Vec<String>>,
 }
 
 impl Functions {
@@ -29,8 +28,8 @@ impl Functions {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         Self {
             variables: variables.iter().map(owned).collect(),
-            running: Mutex::default(),
-            internal: AtomicUsize::new(0),
+            running: Turn::default(),
+            asked: Mutex::default(),
         }
     }
 
@@ -61,14 +60,14 @@ impl Functions {
         self.running.lock().await.clear();
     }
 
-    /// Counts a request of a function to another.
-    pub(crate) fn count_internal(&self) {
-        self.internal.fetch_add(1, Ordering::SeqCst);
+    /// Notes that a function invokes another, as part of this trace.
+    pub(crate) fn was_asked(&self, trace: &str) {
+        self.asked.lock().unwrap().push(trace.to_owned());
     }
 
-    /// Requests of functions to functions until now.
-    pub(crate) fn internal(&self) -> usize {
-        self.internal.load(Ordering::SeqCst)
+    /// The traces of all that functions have asked functions until now.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
     }
 
     /// Everything that all of them have logged.

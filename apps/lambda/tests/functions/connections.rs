@@ -44,11 +44,11 @@ impl Connections {
     }
 }
 
-/// Whether a request carries a signature for API Gateway.
-pub(crate) fn is_signed(headers: &HeaderMap) -> bool {
+/// Whether a request carries a signature for a service of AWS.
+pub(crate) fn is_signed(headers: &HeaderMap, service: &str) -> bool {
     let value = headers.get("authorization").and_then(|value| value.to_str().ok());
     value.is_some_and(|text| {
-        text.starts_with("AWS4-HMAC-SHA256") && text.contains("/execute-api/aws4_request")
+        text.starts_with("AWS4-HMAC-SHA256") && text.contains(&format!("/{service}/aws4_request"))
     })
 }
 
@@ -62,7 +62,7 @@ async fn send(
     headers: HeaderMap,
     frame: Bytes,
 ) -> Response {
-    if !is_signed(&headers) {
+    if !is_signed(&headers, "execute-api") {
         return refuse(StatusCode::FORBIDDEN, "MissingAuthenticationTokenException");
     }
     match connections.open.lock().unwrap().get(&id) {
@@ -76,7 +76,7 @@ async fn close(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    if !is_signed(&headers) {
+    if !is_signed(&headers, "execute-api") {
         return refuse(StatusCode::FORBIDDEN, "MissingAuthenticationTokenException");
     }
     match connections.open.lock().unwrap().remove(&id) {

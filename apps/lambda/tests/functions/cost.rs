@@ -1,4 +1,4 @@
-//! What a call sets in motion among the functions: requests of one to another, events, messages.
+//! What a call sets in motion among the functions: invocations of one by another, events, messages.
 //! `docs/cost.md` is held to it; with `MINI_SNS_TEST_WRITE` set, the test writes its table.
 
 use conformance::document;
@@ -19,11 +19,11 @@ async fn row(stage: &Stage, what: &str, call: impl AsyncFnOnce()) -> String {
 
 /// The row of a call to functions that have just done others.
 async fn again(stage: &Stage, what: &str, call: impl AsyncFnOnce()) -> String {
-    let before = stage.functions().internal();
+    let before = stage.functions().asked().len();
     call().await;
     let (events, messages) = stage.carried().await;
-    let internal = stage.functions().internal() - before;
-    format!("| {what} | {internal} | {events} | {messages} |\n")
+    let asked = stage.functions().asked().len() - before;
+    format!("| {what} | {asked} | {events} | {messages} |\n")
 }
 
 #[tokio::test]
@@ -32,7 +32,8 @@ async fn calls_set_in_motion_what_the_document_says() {
     let (author, reader) =
         (Person::register(&stage, "hanako").await, Person::register(&stage, "taro").await);
     let mut table =
-        "| call | requests among functions | events | messages |\n|---|---|---|---|\n".to_owned();
+        "| call | functions asked by functions | events | messages |\n|---|---|---|---|\n"
+            .to_owned();
     let register = async || drop(Person::register(&stage, "jiro").await);
     table += &row(&stage, "`POST /auth/register`", register).await;
     let login = json!({"email": "hanako@example.com", "password": PASSWORD});

@@ -14,8 +14,6 @@ pub(crate) struct Rest<'a> {
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Option<String>,
-    /// Whether it is signed by a role of the API's own account.
-    pub(crate) signed: bool,
 }
 
 fn gather(pairs: &[(String, String)]) -> (Value, Value) {
@@ -32,7 +30,6 @@ impl Rest<'_> {
     pub(crate) fn event(&self) -> Value {
         let (headers, multi_headers) = gather(&self.headers);
         let (query, multi_query) = gather(&self.query);
-        let signer = "arn:aws:sts::000000000000:assumed-role/mini-sns-test/function";
         json!({
             "resource": "/{proxy+}",
             "path": self.path,
@@ -58,17 +55,17 @@ impl Rest<'_> {
                 "requestId": "2f8b1f0c-3b6f-4f0d-9f0a-2d4f1f6f3f3f",
                 "identity": {
                     "cognitoIdentityPoolId": null,
-                    "accountId": self.signed.then_some("000000000000"),
+                    "accountId": null,
                     "cognitoIdentityId": null,
-                    "caller": self.signed.then_some("AROAEXAMPLE:function"),
+                    "caller": null,
                     "sourceIp": "192.0.2.1",
                     "principalOrgId": null,
-                    "accessKey": self.signed.then_some("ASIAEXAMPLE"),
+                    "accessKey": null,
                     "cognitoAuthenticationType": null,
                     "cognitoAuthenticationProvider": null,
-                    "userArn": self.signed.then_some(signer),
+                    "userArn": null,
                     "userAgent": "test",
-                    "user": self.signed.then_some("AROAEXAMPLE:function"),
+                    "user": null,
                 },
                 "domainName": "api.execute-api.us-east-1.amazonaws.com",
                 "apiId": "api",
@@ -88,14 +85,8 @@ pub(crate) fn preflight() -> Value {
     ];
     let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     let headers = headers.map(owned).to_vec();
-    let request = Rest {
-        method: "OPTIONS",
-        path: "/posts",
-        query: Vec::new(),
-        headers,
-        body: None,
-        signed: false,
-    };
+    let request =
+        Rest { method: "OPTIONS", path: "/posts", query: Vec::new(), headers, body: None };
     request.event()
 }
 

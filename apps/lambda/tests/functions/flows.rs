@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::person::{PASSWORD, Person};
+use crate::runtime::TRACE;
 use crate::stage::Stage;
 
 /// R3.1, R3.3, R3.4: register, follow, post, like, delete.
@@ -42,6 +43,9 @@ async fn a_post_finds_its_way_and_back() {
     assert_eq!(reader.timeline().await, [before]);
     reader.ask(Method::GET, &format!("/posts/{post}/likes"), None, 404).await;
     nothing_secret_is_logged(&stage, &[&author.token, &reader.token]).await;
+    // R8.4: whom a function asks goes on with the trace that it is part of.
+    let traces = stage.functions().asked();
+    assert!(!traces.is_empty() && traces.iter().all(|trace| trace == TRACE), "{traces:?}");
 }
 
 /// The account goes, and with it everything it had.

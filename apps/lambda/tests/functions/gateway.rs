@@ -6,13 +6,12 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{Response, StatusCode, Uri};
+use axum::http::{Response, Uri};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::bootstraps::Functions;
-use crate::connections::is_signed;
 use crate::events::Rest;
 
 /// Functions, which are given the gateway's address and so come after it.
@@ -31,9 +30,7 @@ pub(crate) async fn start(functions: Later) -> String {
 fn function(path: &str) -> &'static str {
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     match parts[..] {
-        ["internal", "profiles" | "sessions", ..] => "users",
-        ["internal", "posts", ..] => "posts",
-        ["internal", ..] | ["likes"] | ["posts", _, "likes"] => "social",
+        ["likes"] | ["posts", _, "likes"] => "social",
         ["users", _, "follow" | "followers" | "following"] => "social",
         ["auth" | "users" | ".well-known", ..] => "users",
         ["timeline"] => "timeline",
@@ -51,15 +48,6 @@ async fn serve(State(functions): State<Later>, request: Request) -> Response<Bod
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     let path = parts.uri.path();
-    let signed = is_signed(&parts.headers);
-    if path.starts_with("/internal/") && !signed {
-        // Where a route asks for a signature, others do not come to the function.
-        let refused = Response::builder().status(StatusCode::FORBIDDEN);
-        return refused.body(Body::from("{\"message\":\"Missing Authentication Token\"}")).unwrap();
-    }
-    if path.starts_with("/internal/") {
-        functions.count_internal();
-    }
     let headers = parts.headers.iter().map(|(name, value)| {
         (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     });
@@ -69,7 +57,6 @@ async fn serve(State(functions): State<Later>, request: Request) -> Response<Bod
         query: query(&parts.uri),
         headers: headers.collect(),
         body: (!body.is_empty()).then(|| String::from_utf8(body.into()).unwrap()),
-        signed,
     };
     let name = function(path);
     match functions.get(name).await.invoke(&rest.event()).await {

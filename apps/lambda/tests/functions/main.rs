@@ -11,6 +11,7 @@ mod cost;
 mod events;
 mod flows;
 mod gateway;
+mod invocations;
 mod nowhere;
 mod person;
 mod programs;

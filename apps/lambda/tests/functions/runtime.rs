@@ -30,6 +30,10 @@ pub(crate) type Outcome = Result<Value, Value>;
 /// Longer than any event may take here.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// The trace that every event here is part of.
+pub(crate) const TRACE: &str =
+    "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0";
+
 /// An event that waits for the bootstrap.
 struct Waiting {
     event: Bytes,
@@ -94,10 +98,7 @@ async fn next(State(api): State<Arc<RuntimeApi>>) -> impl IntoResponse {
             "lambda-runtime-invoked-function-arn",
             "arn:aws:lambda:us-east-1:000000000000:function:test".to_owned(),
         ),
-        (
-            "lambda-runtime-trace-id",
-            "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=0".to_owned(),
-        ),
+        ("lambda-runtime-trace-id", TRACE.to_owned()),
     ];
     (headers, event)
 }

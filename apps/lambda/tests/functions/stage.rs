@@ -21,6 +21,7 @@ use crate::bootstraps::Functions;
 use crate::calls::Service;
 use crate::connections::Connections;
 use crate::gateway::{self, Later};
+use crate::invocations;
 
 /// The services whose tables have an outbox.
 const TELLING: [&str; 3] = ["user", "post", "social"];
@@ -94,6 +95,7 @@ impl Stage {
         let (connections, connections_url) = Connections::start().await;
         let functions = Later::default();
         let url = gateway::start(Arc::clone(&functions)).await;
+        let lambda_url = invocations::start(Arc::clone(&functions)).await;
         let _ = functions.set(Functions::new(&[
             ("MINI_SNS_ENV_NAME", &env),
             ("MINI_SNS_DYNAMODB_URL", &bed.dynoxide),
@@ -102,9 +104,7 @@ impl Stage {
             ("MINI_SNS_COGNITO_CLIENT_ID", &pool.client_id),
             ("MINI_SNS_COGNITO_KEYS_URL", &keys_url),
             ("MINI_SNS_REDIS_URLS", &bed.redis),
-            ("MINI_SNS_PEER_USER_URL", &url),
-            ("MINI_SNS_PEER_POST_URL", &url),
-            ("MINI_SNS_PEER_SOCIAL_URL", &url),
+            ("MINI_SNS_LAMBDA_URL", &lambda_url),
             ("MINI_SNS_CONNECTIONS_URL", &connections_url),
             ("MINI_SNS_CORS_ORIGINS", "https://app.example"),
             ("MINI_SNS_LOG_FILTER", "debug,lambda=trace,lambda_runtime=trace"),

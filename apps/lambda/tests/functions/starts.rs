@@ -3,7 +3,10 @@
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
+use kernel::clock::SystemClock;
+use kernel::{Clock, Time};
 use serde_json::{Value, json};
 
 use crate::bootstraps::{Functions, program};
@@ -78,44 +81,92 @@ async fn events_of_another_shape_are_failures_and_end_nothing() {
 async fn a_service_that_nobody_can_be_asked_for_is_a_503_in_time() {
     let functions = functions();
     let function = functions.get("posts").await;
-    let request = Rest {
-        method: "GET",
-        path: "/health",
-        query: Vec::new(),
-        headers: Vec::new(),
-        body: None,
-        signed: false,
-    };
+    let request =
+        Rest { method: "GET", path: "/health", query: Vec::new(), headers: Vec::new(), body: None };
     let answer = function.invoke(&request.event()).await.unwrap();
     assert_eq!(answer["statusCode"], 503, "{answer}");
     let health: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
     assert_eq!(health["checks"], json!({"store": "degraded"}));
 }
 
+/// What one function asks another, in a version of the exchange.
+fn invocation(version: u32, path: &str, body: &Value, deadline: Time) -> Value {
+    json!({"internal": version, "path": path, "body": body, "deadline": deadline.millis()})
+}
+
+/// A read that each service answers others, and what it says to a question that is empty.
+const READS: [(&str, &str); 4] = [
+    ("users", "/internal/profiles"),
+    ("users", "/internal/sessions/open"),
+    ("posts", "/internal/posts"),
+    ("social", "/internal/followers"),
+];
+
 #[tokio::test]
-async fn internal_reads_are_for_signatures_alone() {
+async fn internal_reads_are_for_functions_alone() {
     let functions = functions();
-    let ask = async |name: &str, path: &str, signed: bool| {
+    let later = SystemClock.now() + Duration::from_secs(60);
+    for (name, path) in READS {
+        let function = functions.get(name).await;
+        let asked = invocation(1, path, &json!({}), later);
+        let answer = function.invoke(&asked).await.unwrap();
+        assert_eq!(answer["status"], 422, "{path}: the question is empty");
+        assert_eq!(answer["body"]["code"], "validation_failed");
+        // The same by API Gateway, which tells of a signature where a route asks for one.
         let request = Rest {
             method: "POST",
             path,
             query: Vec::new(),
             headers: vec![("content-type".to_owned(), "application/json".to_owned())],
-            body: Some("{}".to_owned()),
-            signed,
+            body: Some(asked.to_string()),
         };
-        let answer = functions.get(name).await.invoke(&request.event()).await.unwrap();
-        answer["statusCode"].as_u64().unwrap()
-    };
-    for (name, path) in [
-        ("users", "/internal/profiles"),
-        ("users", "/internal/sessions/open"),
-        ("posts", "/internal/posts"),
-        ("social", "/internal/followers"),
-    ] {
-        assert_eq!(ask(name, path, false).await, 401, "{path}");
-        assert_eq!(ask(name, path, true).await, 422, "{path}: the question is empty");
+        let mut event = request.event();
+        let signer = "arn:aws:sts::000000000000:assumed-role/mini-sns-test-timeline/function";
+        event["requestContext"]["identity"]["accountId"] = json!("000000000000");
+        event["requestContext"]["identity"]["userArn"] = json!(signer);
+        let answer = function.invoke(&event).await.unwrap();
+        assert_eq!(answer["statusCode"], 404, "{path}: {answer}");
+        // Neither is what claims to be both.
+        event["internal"] = json!(1);
+        event["deadline"] = asked["deadline"].clone();
+        let refused = function.invoke(&event).await.unwrap_err();
+        assert_eq!(refused["errorType"], "UnreadableEvent", "{path}");
     }
+}
+
+#[tokio::test]
+async fn an_invocation_is_read_in_its_own_version_and_by_whom_it_is_for() {
+    let functions = functions();
+    let later = SystemClock.now() + Duration::from_secs(60);
+    let ids = json!({"ids": []});
+    let refused = async |name: &str, version: u32, path: &str| {
+        let asked = invocation(version, path, &ids, later);
+        functions.get(name).await.invoke(&asked).await.unwrap_err()["errorType"].clone()
+    };
+    assert_eq!(refused("posts", 2, "/internal/posts").await, "UnreadableEvent");
+    assert_eq!(refused("posts", 1, "no path").await, "UnreadableEvent");
+    assert_eq!(
+        refused("timeline", 1, "/internal/posts").await,
+        "UnreadableEvent",
+        "nobody asks it"
+    );
+    // Nothing but the reads is behind an invocation, and of those only the service's own.
+    let posts = functions.get("posts").await;
+    for path in ["/internal/profiles", "/posts", "/health", "/internal/nowhere"] {
+        let asked = invocation(1, path, &ids, later);
+        let answer = posts.invoke(&asked).await.unwrap();
+        assert_eq!(answer, json!({"status": 404, "body": null}), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_function_does_nothing_for_a_caller_who_waits_no_more() {
+    let functions = functions();
+    let ids = json!({"ids": ["01ARZ3NDEKTSV4RRFFQ69G5FAV"]});
+    let asked = invocation(1, "/internal/posts", &ids, SystemClock.now());
+    let answer = functions.get("posts").await.invoke(&asked).await.unwrap();
+    assert_eq!(answer["status"], 504, "{answer}");
+    assert_eq!(answer["body"]["code"], "deadline_exceeded");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws::cognito;
 use aws::config::Connection;
-use aws::peers::{Addresses, HttpPeers, PeersLimits, Proof, ServiceToken};
+use aws::peers::{Addresses, PeersLimits, RemotePeers, ServiceToken};
 use aws::redis::feed::FeedLimits;
 use aws::redis::{self, Redis};
 use edge::internal::{Guard, TokenVerifier};
@@ -85,7 +85,7 @@ impl Settings {
     pub(crate) fn http_peers(
         &self,
         clock: &Arc<dyn Clock>,
-    ) -> Result<Option<Arc<HttpPeers>>, Failure> {
+    ) -> Result<Option<Arc<RemotePeers>>, Failure> {
         if self.serves_all() {
             return Ok(None);
         }
@@ -99,7 +99,7 @@ impl Settings {
         let token = ServiceToken::new(secret, Arc::clone(clock));
         let token = token.map_err(|error| bad("internal_secret")(&error))?;
         let limits = PeersLimits::default();
-        Ok(Some(HttpPeers::new(addresses, Proof::Token(token), limits, clock)))
+        Ok(Some(RemotePeers::over_http(addresses, token, limits, clock)))
     }
 
     /// Who lets other processes in.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use aws::cognito::TableSessions;
-use aws::peers::{Addresses, HttpPeers, PeersLimits, Proof, ServiceToken};
+use aws::peers::{Addresses, PeersLimits, RemotePeers, ServiceToken};
 use axum::Router;
 use edge::internal::{Guard, Internal, TokenVerifier};
 use kernel::clock::SystemClock;
@@ -63,12 +63,12 @@ impl Process {
     }
 
     /// Another process's way to it.
-    fn peers(&self, secret: &[u8]) -> Arc<HttpPeers> {
+    fn peers(&self, secret: &[u8]) -> Arc<RemotePeers> {
         let at = || self.internal.clone();
         let addresses = Addresses { user: at(), post: at(), social: at() };
         let token = ServiceToken::new(secret, Arc::clone(&self.clock)).unwrap();
         let limits = PeersLimits { retries: Vec::new(), ..PeersLimits::default() };
-        HttpPeers::new(addresses, Proof::Token(token), limits, &self.clock)
+        RemotePeers::over_http(addresses, token, limits, &self.clock)
     }
 
     async fn call(&self, method: Method, path: &str, token: &str, body: Value) -> Value {

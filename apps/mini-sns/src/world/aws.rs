@@ -14,7 +14,7 @@ use aws::cognito::{self, CognitoIdentity, TableSessions, Verifier};
 use aws::config::SdkConfig;
 use aws::dynamodb::{self, DynamoTable};
 use aws::limiter::TableLimiter;
-use aws::peers::HttpPeers;
+use aws::peers::RemotePeers;
 use aws::redis::{Redis, RedisFeed, RedisLimiter};
 use embedded::feed::MemoryFeed;
 use futures_util::future::try_join_all;
@@ -124,7 +124,7 @@ impl Place<'_> {
     fn identity(
         &self,
         users: Option<&Arc<dyn Table>>,
-        peers: Option<&Arc<HttpPeers>>,
+        peers: Option<&Arc<RemotePeers>>,
     ) -> Result<Arc<dyn Identity>, Failure> {
         let pool = self.settings.cognito();
         let clock = Arc::clone(&self.clock);
@@ -164,7 +164,7 @@ impl Place<'_> {
 
     fn elsewhere(
         &self,
-        peers: Arc<HttpPeers>,
+        peers: Arc<RemotePeers>,
         users: Option<Arc<dyn Table>>,
     ) -> Result<Elsewhere, Failure> {
         let guard = self.settings.guard(&self.clock)?;

@@ -1,5 +1,6 @@
-//! The other services' internal reads over HTTP: one POST a read, to `/internal/*` of the process
-//! or the API that serves it. The question whether a session is open goes the same way.
+//! The other services' internal reads, and the question whether a session is open: over HTTP from
+//! process to process ([`RemotePeers::over_http`]), or by Lambda's Invoke from function to function
+//! ([`RemotePeers::by_invoke`]). What is asked, and how often, is the same both ways.
 //!
 //! All reads are repeatable, so a failed one is tried again after 1, 2 and 4 s, as far as the
 //! caller's deadline leaves time for the pause and 2 s more: a request's 2.5 s never do, an event
@@ -7,17 +8,19 @@
 //! no failure. A peer that is slow, breaks off, or answers what cannot be read has failed.
 //!
 //! A peer's refusal comes back as its Problem; but that a peer did not take our proof, or throttled
-//! us, is no fault of the person whom we serve, and is told as a failure of ours.
+//! us, is no fault of the person whom we serve, and is told as a failure of ours. What is too large
+//! for one answer, as a hundred of the longest posts are, is asked for in halves.
 
-mod proof;
+mod http;
+mod invoke;
+mod signature;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::{Response, StatusCode};
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use kernel::identity::session::{SessionName, Sessions};
 use kernel::internal::{
     Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, LIKED, Liked, Newest, POSTS, POSTS_EXIST,
@@ -27,23 +30,14 @@ use kernel::peers::{Followers, Peers};
 use kernel::{Clock, Code, FieldError, Post, PostId, Problem, Profile, UserId, request};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::{Instant, sleep, timeout};
 
-pub use proof::{Proof, ServiceToken, SigV4};
-
+pub use self::http::{Addresses, ServiceToken};
+pub use self::invoke::Functions;
+pub use self::signature::SigV4;
 use crate::breaker::{Breaker, BreakerLimits};
-use crate::http::{HttpError, LazyClient};
-
-/// Where each service is: what stands before `/internal/...` in its addresses.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Addresses {
-    /// The user service's.
-    pub user: String,
-    /// The post service's.
-    pub post: String,
-    /// The social service's.
-    pub social: String,
-}
+use crate::http::HttpError;
 
 /// How long is waited, and how much is taken.
 #[derive(Clone, Debug)]
@@ -64,7 +58,7 @@ pub struct PeersLimits {
     pub spare: Duration,
     /// Pauses before the attempts that follow the first.
     pub retries: Vec<Duration>,
-    /// Bytes of an answer.
+    /// Bytes of an answer: no more than Lambda passes on.
     pub answer_max_bytes: usize,
     /// When a target is left alone.
     pub breaker: BreakerLimits,
@@ -81,7 +75,7 @@ impl Default for PeersLimits {
             connect_timeout: Duration::from_millis(500),
             spare: Duration::from_millis(100),
             retries: [1, 2, 4].map(Duration::from_secs).to_vec(),
-            answer_max_bytes: 8 * 1024 * 1024,
+            answer_max_bytes: 6 * 1024 * 1024,
             breaker: BreakerLimits::default(),
         }
     }
@@ -106,8 +100,12 @@ enum Failure {
     Throttled,
     #[error("the peer answered {0}: {1}")]
     Failed(StatusCode, String),
+    #[error("the function failed ({0}): {1}")]
+    Broken(String, String),
     #[error("the answer cannot be read: {0}")]
     Garbage(String),
+    #[error("the answer is too large")]
+    TooLarge,
     /// The peer's own refusal.
     #[error("{0}")]
     Refused(Problem),
@@ -120,10 +118,12 @@ impl Failure {
             Self::TimedOut { fair: false } | Self::NoProof(_) | Self::NoTime | Self::Open(_) => {
                 None
             }
-            Self::Denied(_) | Self::Throttled | Self::Refused(_) => Some(false),
-            Self::TimedOut { .. } | Self::Unreachable(_) | Self::Failed(..) | Self::Garbage(_) => {
-                Some(true)
-            }
+            Self::Denied(_) | Self::Throttled | Self::TooLarge | Self::Refused(_) => Some(false),
+            Self::TimedOut { .. }
+            | Self::Unreachable(_)
+            | Self::Failed(..)
+            | Self::Broken(..)
+            | Self::Garbage(_) => Some(true),
         }
     }
 
@@ -136,7 +136,7 @@ impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
         match error {
             HttpError::Unreachable(reason) => Self::Unreachable(reason),
-            HttpError::TooLarge(_) => Self::Garbage(error.to_string()),
+            HttpError::TooLarge(_) => Self::TooLarge,
         }
     }
 }
@@ -154,47 +154,66 @@ impl From<Failure> for Problem {
     }
 }
 
-struct Target {
+/// One question on its way.
+struct Asked<'a> {
     service: Service,
-    address: String,
-    breaker: Breaker,
+    path: &'a str,
+    body: &'a RawValue,
+    /// Time that the caller waits for the answer.
+    budget: Duration,
 }
 
-/// [`Peers`] over HTTP.
-pub struct HttpPeers {
-    http: LazyClient,
-    targets: [Target; 3],
-    proof: Proof,
+/// A way to the other services.
+#[async_trait]
+trait Way: Send + Sync {
+    /// The service's own answer, whatever its status; its body is JSON.
+    async fn send(&self, asked: Asked<'_>) -> Result<Response<Bytes>, Failure>;
+
+    /// Forgets credentials that were not taken; whether there may be others.
+    fn renew(&self) -> bool;
+}
+
+/// [`Peers`] that live elsewhere.
+pub struct RemotePeers {
+    way: Box<dyn Way>,
+    breakers: [Breaker; 3],
     limits: PeersLimits,
 }
 
-impl HttpPeers {
-    /// Peers at these addresses.
-    pub fn new(
+impl RemotePeers {
+    /// In processes at these addresses.
+    pub fn over_http(
         addresses: Addresses,
-        proof: Proof,
+        token: ServiceToken,
         limits: PeersLimits,
         clock: &Arc<dyn Clock>,
     ) -> Arc<Self> {
-        let http = LazyClient::new(limits.connect_timeout, limits.answer_max_bytes);
-        let target = |service: Service, address: String| Target {
-            service,
-            address: address.trim_end_matches('/').to_owned(),
-            breaker: Breaker::new(service.name(), limits.breaker, Arc::clone(clock)),
-        };
-        let targets = [
-            target(Service::User, addresses.user),
-            target(Service::Post, addresses.post),
-            target(Service::Social, addresses.social),
-        ];
-        Arc::new(Self { http, targets, proof, limits })
+        Self::new(Box::new(http::Http::new(addresses, token, &limits)), limits, clock)
     }
 
-    fn target(&self, service: Service) -> &Target {
+    /// In these functions of Lambda.
+    pub fn by_invoke(
+        functions: Functions,
+        signature: SigV4,
+        limits: PeersLimits,
+        clock: &Arc<dyn Clock>,
+    ) -> Arc<Self> {
+        let way = invoke::Invoke::new(functions, signature, &limits, Arc::clone(clock));
+        Self::new(Box::new(way), limits, clock)
+    }
+
+    fn new(way: Box<dyn Way>, limits: PeersLimits, clock: &Arc<dyn Clock>) -> Arc<Self> {
+        let breaker =
+            |service: Service| Breaker::new(service.name(), limits.breaker, Arc::clone(clock));
+        let breakers = [Service::User, Service::Post, Service::Social].map(breaker);
+        Arc::new(Self { way, breakers, limits })
+    }
+
+    fn breaker(&self, service: Service) -> &Breaker {
         match service {
-            Service::User => &self.targets[0],
-            Service::Post => &self.targets[1],
-            Service::Social => &self.targets[2],
+            Service::User => &self.breakers[0],
+            Service::Post => &self.breakers[1],
+            Service::Social => &self.breakers[2],
         }
     }
 
@@ -205,7 +224,7 @@ impl HttpPeers {
         path: &str,
         question: &(impl Serialize + Sync),
         fits: impl Fn(&T) -> bool + Send,
-    ) -> Result<T, Problem> {
+    ) -> Result<T, Failure> {
         let most = self.limits.call_timeout;
         self.ask_within(most, service, path, question, fits).await
     }
@@ -218,21 +237,20 @@ impl HttpPeers {
         path: &str,
         question: &(impl Serialize + Sync),
         fits: impl Fn(&T) -> bool + Send,
-    ) -> Result<T, Problem> {
-        let target = self.target(service);
-        let body = serde_json::to_vec(question).map_err(Problem::internal)?;
+    ) -> Result<T, Failure> {
+        let body = to_raw_value(question).map_err(|error| Failure::Garbage(error.to_string()))?;
         let left = request::time_left(most).min(most);
         let deadline = Instant::now() + left.saturating_sub(self.limits.spare);
         let mut pauses = self.limits.retries.iter();
         let mut denied_before = false;
         loop {
-            let failure = match self.attempt(target, path, &body, deadline).await {
+            let failure = match self.attempt(service, path, &body, deadline).await {
                 Ok(answer) if fits(&answer) => return Ok(answer),
                 Ok(_) => Failure::Garbage("it is no answer to the question".to_owned()),
                 Err(failure) => failure,
             };
             metrics::counter!("peer_failures_total", "target" => service.name()).increment(1);
-            if matches!(failure, Failure::Denied(_)) && !denied_before && self.proof.renew() {
+            if matches!(failure, Failure::Denied(_)) && !denied_before && self.way.renew() {
                 denied_before = true;
                 continue;
             }
@@ -242,7 +260,7 @@ impl HttpPeers {
             });
             match pause {
                 Some(pause) => sleep(*pause).await,
-                None => return Err(failure.into()),
+                None => return Err(failure),
             }
         }
     }
@@ -253,28 +271,40 @@ impl HttpPeers {
         Id: Clone + Serialize + Sync,
         T: DeserializeOwned + Send,
     {
-        let question = Ids { ids: ids.to_vec() };
-        self.ask(service, path, &question, |answers: &Vec<T>| answers.len() == ids.len()).await
+        let mut answers = Vec::with_capacity(ids.len());
+        let mut part = ids.len();
+        while answers.len() < ids.len() {
+            let rest = &ids[answers.len()..];
+            let asked = &rest[..part.min(rest.len())];
+            let question = Ids { ids: asked.to_vec() };
+            let fits = |answers: &Vec<T>| answers.len() == asked.len();
+            match self.ask(service, path, &question, fits).await {
+                Ok(more) => answers.extend(more),
+                Err(Failure::TooLarge) if asked.len() > 1 => part = asked.len() / 2,
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+        Ok(answers)
     }
 
     /// Asks once, and tells the breaker.
     async fn attempt<T: DeserializeOwned>(
         &self,
-        target: &Target,
+        service: Service,
         path: &str,
-        body: &[u8],
+        body: &RawValue,
         deadline: Instant,
     ) -> Result<T, Failure> {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(Failure::NoTime);
         }
-        let name = target.service.name();
-        let leave = target.breaker.leave().ok_or(Failure::Open(name))?;
+        let leave = self.breaker(service).leave().ok_or(Failure::Open(service.name()))?;
         let budget = left.min(self.limits.attempt_timeout);
         let fair = budget >= self.limits.attempt_fair;
-        let answered = match timeout(budget, self.send(target, path, body)).await {
-            Ok(answered) => answered,
+        let sending = self.way.send(Asked { service, path, body, budget });
+        let answered = match timeout(budget, sending).await {
+            Ok(answered) => answered.and_then(|answer| understood(&answer)),
             Err(_) => Err(Failure::TimedOut { fair }),
         };
         match answered.as_ref().err().map_or(Some(false), Failure::is_the_peers) {
@@ -284,31 +314,15 @@ impl HttpPeers {
         }
         answered
     }
+}
 
-    async fn send<T: DeserializeOwned>(
-        &self,
-        target: &Target,
-        path: &str,
-        body: &[u8],
-    ) -> Result<T, Failure> {
-        let mut request = Request::post(format!("{}{path}", target.address))
-            .header(CONTENT_TYPE, "application/json")
-            .body(Bytes::copy_from_slice(body))
-            .map_err(|error| Failure::Unreachable(error.to_string()))?;
-        // Last, what no proxy must find signed, since it may rewrite it.
-        self.proof.give(&mut request, target.service).await.map_err(Failure::NoProof)?;
-        if let Some(trace) = request::traceparent()
-            && let Ok(value) = HeaderValue::from_str(&trace)
-        {
-            request.headers_mut().insert("traceparent", value);
-        }
-        let answer = self.http.send(request).await?;
-        if answer.status() == StatusCode::OK {
-            return serde_json::from_slice(answer.body())
-                .map_err(|error| Failure::Garbage(error.to_string()));
-        }
-        Err(refusal(answer.status(), answer.headers(), answer.body()))
+/// What a service's answer says.
+fn understood<T: DeserializeOwned>(answer: &Response<Bytes>) -> Result<T, Failure> {
+    if answer.status() == StatusCode::OK {
+        return serde_json::from_slice(answer.body())
+            .map_err(|error| Failure::Garbage(error.to_string()));
     }
+    Err(refusal(answer.status(), answer.body()))
 }
 
 /// A problem as a peer writes it.
@@ -326,12 +340,11 @@ struct WrittenField {
     message: String,
 }
 
-fn refusal(status: StatusCode, headers: &HeaderMap, answer: &[u8]) -> Failure {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let is_problem = media_type.is_some_and(|text| text.starts_with("application/problem+json"));
-    let written = is_problem.then(|| serde_json::from_slice::<Written>(answer).ok()).flatten();
+fn refusal(status: StatusCode, answer: &[u8]) -> Failure {
+    let written = serde_json::from_slice::<Written>(answer).ok();
     match (status.as_u16(), written) {
         (401 | 403, _) => Failure::Denied(status),
+        (413, _) => Failure::TooLarge,
         (429, _) => Failure::Throttled,
         (400..500, Some(written)) => match code(&written.code) {
             Some(code) => Failure::Refused(problem(code, written)),
@@ -353,7 +366,7 @@ fn problem(code: Code, written: Written) -> Problem {
 }
 
 #[async_trait]
-impl Peers for HttpPeers {
+impl Peers for RemotePeers {
     async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
         self.each(Service::Post, POSTS, ids).await
     }
@@ -368,9 +381,25 @@ impl Peers for HttpPeers {
         before: Option<PostId>,
         limit: usize,
     ) -> Result<Vec<Post>, Problem> {
-        let question = Newest { author, before, limit };
-        let fits = |posts: &Vec<_>| posts.len() <= limit;
-        self.ask(Service::Post, POSTS_NEWEST, &question, fits).await
+        let mut posts: Vec<Post> = Vec::new();
+        let mut part = limit;
+        loop {
+            let before = posts.last().map_or(before, |oldest| Some(oldest.post_id));
+            let ask = part.min(limit - posts.len());
+            let fits = |posts: &Vec<_>| posts.len() <= ask;
+            let question = Newest { author, before, limit: ask };
+            match self.ask(Service::Post, POSTS_NEWEST, &question, fits).await {
+                Ok(more) => {
+                    let is_all = more.len() < ask;
+                    posts.extend(more);
+                    if is_all || posts.len() == limit {
+                        return Ok(posts);
+                    }
+                }
+                Err(Failure::TooLarge) if ask > 1 => part = ask / 2,
+                Err(failure) => return Err(failure.into()),
+            }
+        }
     }
 
     async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
@@ -384,7 +413,7 @@ impl Peers for HttpPeers {
     async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
         let len = posts.len();
         let question = Liked { viewer, posts: posts.to_vec() };
-        self.ask(Service::Social, LIKED, &question, |liked: &Vec<_>| liked.len() == len).await
+        Ok(self.ask(Service::Social, LIKED, &question, |liked: &Vec<_>| liked.len() == len).await?)
     }
 
     async fn followers(
@@ -395,7 +424,7 @@ impl Peers for HttpPeers {
     ) -> Result<Followers, Problem> {
         let question = Edges { user, after, limit };
         let fits = |page: &Followers| page.users.len() <= limit;
-        self.ask(Service::Social, FOLLOWERS, &question, fits).await
+        Ok(self.ask(Service::Social, FOLLOWERS, &question, fits).await?)
     }
 
     async fn following(
@@ -406,16 +435,16 @@ impl Peers for HttpPeers {
     ) -> Result<Followers, Problem> {
         let question = Edges { user, after, limit };
         let fits = |page: &Followers| page.users.len() <= limit;
-        self.ask(Service::Social, FOLLOWING, &question, fits).await
+        Ok(self.ask(Service::Social, FOLLOWING, &question, fits).await?)
     }
 }
 
 #[async_trait]
-impl Sessions for HttpPeers {
+impl Sessions for RemotePeers {
     async fn are_open(&self, sessions: &[SessionName]) -> Result<Vec<bool>, Problem> {
         let question = Ids { ids: sessions.to_vec() };
         let fits = |open: &Vec<_>| open.len() == sessions.len();
         let most = self.limits.session_timeout;
-        self.ask_within(most, Service::User, SESSIONS_OPEN, &question, fits).await
+        Ok(self.ask_within(most, Service::User, SESSIONS_OPEN, &question, fits).await?)
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use aws::peers::{Proof, ServiceToken, SigV4};
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws::peers::ServiceToken;
 use conformance::TestClock;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use kernel::identity::session::Sessions;
@@ -15,7 +13,7 @@ use kernel::{Clock, Code, Post, PostId, Profile, Time, UserId};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::server::{SECRET, Server, Way, limits, peers, peers_with};
+use crate::server::{SECRET, Server, Way, limits, peers};
 
 const USER: UserId = UserId(ulid::Ulid(1));
 const POST: PostId = PostId(ulid::Ulid(2));
@@ -94,25 +92,6 @@ async fn a_call_carries_a_short_lived_token_for_its_target_and_the_trace() {
     assert_eq!(claims, wanted);
     let weak = ServiceToken::new(&SECRET[..31], TestClock::new());
     assert_eq!(weak.err(), Some(WeakSecret));
-}
-
-#[tokio::test]
-async fn a_call_through_api_gateway_is_signed() {
-    let (server, address) = Server::start().await;
-    let credentials = Credentials::new("AKID", "secret", Some("session".into()), None, "test");
-    let (peers, _) = peers_with(&address, limits(), |clock| {
-        let provider = SharedCredentialsProvider::new(credentials);
-        Proof::SigV4(SigV4::new(provider, "eu-west-1", clock))
-    });
-    server.answers([Way::json(&json!([1]))]);
-    peers.like_counts(&[POST]).await.unwrap();
-    let asked = &server.asked()[0];
-    let signature = asked.header("authorization");
-    let scope = "AWS4-HMAC-SHA256 Credential=AKID/20260101/eu-west-1/execute-api/aws4_request";
-    assert!(signature.starts_with(scope), "{signature}");
-    assert!(signature.contains("SignedHeaders=content-type;host;x-amz-date;x-amz-security-token"));
-    assert_eq!(asked.header("x-amz-date"), "20260101T000000Z");
-    assert_eq!(asked.header("x-amz-security-token"), "session");
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws::peers::{Addresses, HttpPeers, PeersLimits, Proof, ServiceToken};
+use aws::peers::{Addresses, Functions, PeersLimits, RemotePeers, ServiceToken, SigV4};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -35,6 +36,8 @@ impl Asked {
 pub(crate) enum Way {
     /// With this status, media type and body.
     With(u16, &'static str, String),
+    /// With this status, a header beside it, and the body.
+    Saying(u16, (&'static str, &'static str), String),
     /// Never.
     Never,
 }
@@ -59,7 +62,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Listens on loopback, behind a path as API Gateway's stages have one.
+    /// Listens on loopback, behind a path as a proxy may have one.
     pub(crate) async fn start() -> (Self, String) {
         let server = Self::default();
         let routes = Router::new().fallback(answer).with_state(server.clone());
@@ -100,6 +103,9 @@ async fn answer(
             let status = StatusCode::from_u16(status).unwrap();
             (status, [("content-type", media_type)], body).into_response()
         }
+        Way::Saying(status, header, body) => {
+            (StatusCode::from_u16(status).unwrap(), [header], body).into_response()
+        }
         Way::Never => std::future::pending().await,
     }
 }
@@ -114,20 +120,24 @@ pub(crate) fn limits() -> PeersLimits {
     }
 }
 
-/// Every service at one address.
-pub(crate) fn peers_with(
-    address: &str,
-    limits: PeersLimits,
-    proof: impl FnOnce(Arc<dyn Clock>) -> Proof,
-) -> (Arc<HttpPeers>, Arc<TestClock>) {
+/// Every service's process at one address.
+pub(crate) fn peers(address: &str, limits: PeersLimits) -> (Arc<RemotePeers>, Arc<TestClock>) {
     let clock = TestClock::new();
     let shared: Arc<dyn Clock> = clock.clone();
     let at = || address.to_owned();
     let addresses = Addresses { user: at(), post: at(), social: at() };
-    let proof = proof(Arc::clone(&shared));
-    (HttpPeers::new(addresses, proof, limits, &shared), clock)
+    let token = ServiceToken::new(SECRET, clock.clone()).unwrap();
+    (RemotePeers::over_http(addresses, token, limits, &shared), clock)
 }
 
-pub(crate) fn peers(address: &str, limits: PeersLimits) -> (Arc<HttpPeers>, Arc<TestClock>) {
-    peers_with(address, limits, |clock| Proof::Token(ServiceToken::new(SECRET, clock).unwrap()))
+/// The functions of the environment `test`, of Lambda at that address.
+pub(crate) fn functions(
+    address: &str,
+    credentials: SharedCredentialsProvider,
+) -> (Arc<RemotePeers>, Arc<TestClock>) {
+    let clock = TestClock::new();
+    let shared: Arc<dyn Clock> = clock.clone();
+    let functions = Functions { url: address.to_owned(), env: "test".to_owned() };
+    let signature = SigV4::new(credentials, "eu-west-1", clock.clone());
+    (RemotePeers::by_invoke(functions, signature, limits(), &shared), clock)
 }

@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use axum::http::Method;
 use conformance::{SeededIds, TestClock};
 use edge::Config;
-use edge::internal::{Guard, Internal, TokenVerifier};
+use edge::internal::{Guard, Internal, TokenVerifier, Until};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use kernel::identity::session::{SessionName, Sessions};
 use kernel::internal::{Claims, Service, WeakSecret};
 use kernel::peers::{Followers, Peers};
 use kernel::{Clock, Post, PostId, Problem, Profile, Time, UserId};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::site::{Answer, Call, SECRET, Site, USER};
 
@@ -88,7 +89,15 @@ impl Sessions for OneSession {
 }
 
 fn site_of(guard: impl Fn(Arc<TestClock>) -> Guard, services: &[Service]) -> Site {
-    let config = Config { deadline_millis: 300, ..Config::default() };
+    patient_site_of(300, guard, services)
+}
+
+fn patient_site_of(
+    deadline_millis: u64,
+    guard: impl Fn(Arc<TestClock>) -> Guard,
+    services: &[Service],
+) -> Site {
+    let config = Config { deadline_millis, ..Config::default() };
     let mut site = Site::bare(config.clone());
     let ids = SeededIds::new(site.clock.clone(), 8);
     let guard = guard(site.clock.clone());
@@ -224,12 +233,11 @@ async fn secrets_are_replaced_without_a_gap_and_never_short() {
 }
 
 #[tokio::test]
-async fn a_gateway_vouches_for_what_it_has_verified() {
-    let vouched = |parts: &axum::http::request::Parts| parts.headers.contains_key("x-vouched");
-    let site = site_of(|_| Guard::Signed(Arc::new(vouched)), &[Service::Post]);
-    let call = || Call::post("/internal/posts", ids().to_string());
-    assert_eq!(site.call(call().header("x-vouched", "1")).await.status, 200);
-    site.call(call().signed_in()).await.assert_problem(401, "unauthenticated");
+async fn where_the_platform_lets_in_services_alone_nobody_is_asked_for_more() {
+    let site = site_of(|_| Guard::Platform, &[Service::Post]);
+    let posts = site.call(Call::post("/internal/posts", ids().to_string())).await;
+    assert_eq!(posts.json(), json!([post(), null]));
+    site.get("/mine").await.assert_problem(401, "unauthenticated");
 }
 
 #[tokio::test]
@@ -275,6 +283,17 @@ async fn limits_and_deadlines_hold_here_too() {
     let get = Call::new(Method::GET, "/internal/posts");
     let get = site.call(get.header("authorization", &format!("Bearer {post}"))).await;
     get.assert_problem(405, "method_not_allowed");
+}
+
+#[tokio::test]
+async fn nothing_is_done_for_a_caller_who_waits_no_more() {
+    let hour = 3_600_000;
+    let site = patient_site_of(hour, |_| Guard::Platform, &[Service::Social]);
+    let edges = json!({"user": USER, "limit": 1}).to_string();
+    // Which never answers.
+    let call = Call::post("/internal/following", edges);
+    let answer = site.call(call.extension(Until(Instant::now()))).await;
+    answer.assert_problem(504, "deadline_exceeded");
 }
 
 #[tokio::test]

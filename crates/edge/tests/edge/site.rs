@@ -292,8 +292,12 @@ impl Call {
         self
     }
 
-    pub(crate) fn from(mut self, address: &str) -> Self {
-        self.0.extensions_mut().insert(ConnectInfo::<SocketAddr>(address.parse().unwrap()));
+    pub(crate) fn from(self, address: &str) -> Self {
+        self.extension(ConnectInfo::<SocketAddr>(address.parse().unwrap()))
+    }
+
+    pub(crate) fn extension(mut self, extension: impl Clone + Send + Sync + 'static) -> Self {
+        self.0.extensions_mut().insert(extension);
         self
     }
 

@@ -123,17 +123,13 @@ fn functions_have_the_settings_that_they_need() {
             assert_eq!(set["MINI_SNS_ENV_NAME"], env, "{name}");
         }
         let is = |names: &[&str]| names.contains(&name);
-        let asks_all = is(&["Timeline", "ReactTimeline", "SocketMessage"]);
-        let asks_users = asks_all || is(&["Posts", "Social", "Authorizer"]);
-        let asks_posts = asks_all || is(&["Social"]);
-        let knows_pool = asks_users || is(&["Users", "ReactUsers"]);
+        let is_timelines = is(&["Timeline", "ReactTimeline", "SocketMessage"]);
+        let knows_pool =
+            is_timelines || is(&["Users", "ReactUsers", "Posts", "Social", "Authorizer"]);
         for (variable, wanted) in [
             ("MINI_SNS_COGNITO_POOL_ID", knows_pool),
             ("MINI_SNS_COGNITO_CLIENT_ID", knows_pool),
-            ("MINI_SNS_PEER_USER_URL", asks_users),
-            ("MINI_SNS_PEER_POST_URL", asks_posts),
-            ("MINI_SNS_PEER_SOCIAL_URL", asks_all),
-            ("MINI_SNS_REDIS_URLS", asks_all || is(&["SocketConnect", "SocketDisconnect"])),
+            ("MINI_SNS_REDIS_URLS", is_timelines || is(&["SocketConnect", "SocketDisconnect"])),
             ("MINI_SNS_CONNECTIONS_URL", is(&["ReactTimeline", "SocketMessage"])),
             ("MINI_SNS_SERVICE", name.starts_with("Relay")),
         ] {
@@ -216,40 +212,45 @@ fn is_own(action: &str, resource: &str, role: &str) -> bool {
             ["ReactTimelineRole", "SocketMessageRole"].contains(&role)
                 && resource.contains("/@connections/*")
         }
-        "execute-api" => {
-            action == "execute-api:Invoke"
-                && resource.contains("/POST/internal/")
-                && !resource.contains("internal/*")
-        }
+        // Whom exactly: `only_functions_that_ask_may_invoke_and_only_whom_they_ask`.
+        "lambda" => action == "lambda:InvokeFunction" && resource.ends_with(":live"),
         "ec2" => ["Timeline", "ReactTimeline", "Socket"].iter().any(|it| role.starts_with(it)),
         _ => false,
     }
 }
 
-/// The way between the services is closed to every role but the functions', whoever else in the
-/// account may call APIs.
+/// R1.2, R1.5: a function invokes those whom it asks, by their aliases, and a gateway or the pool
+/// those that it names. No other leave to invoke them is given.
 #[test]
-fn only_functions_use_the_way_between_services() {
+fn only_functions_that_ask_may_invoke_and_only_whom_they_ask() {
     for env in everywhere() {
-        let stack = stack("shared", env);
-        let api = stack.one("AWS::ApiGateway::RestApi");
-        // Whoever is allowed by the API needs no leave by a role.
-        let open = &api["Policy"]["Statement"][0];
-        let open: Vec<_> = texts(&open["Resource"])
-            .into_iter()
-            .map(|it| it.strip_prefix("execute-api:/*/*").expect("any stage, any method"))
-            .collect();
-        for path in api["Body"]["paths"].as_object().unwrap().keys() {
-            let is_open = open.iter().any(|it| match it.strip_suffix('*') {
-                Some(beginning) => path.starts_with(beginning),
-                None => path == it,
-            });
-            assert_eq!(is_open, !path.starts_with("/internal/"), "{path}");
+        let alias = |name: &str| {
+            format!("arn:aws:lambda:eu-west-1:123456789012:function:mini-sns-{env}-{name}:live")
+        };
+        let all: Vec<_> = SERVICES.iter().flat_map(|it| names(&stack(it, env), env)).collect();
+        for service in SERVICES.into_iter().chain(["shared"]) {
+            let stack = stack(service, env);
+            for (_, (logical, function)) in stack.functions() {
+                let asks: &[&str] = match logical {
+                    "Posts" | "Authorizer" => &["users"],
+                    "Social" => &["users", "posts"],
+                    "Timeline" | "ReactTimeline" | "SocketMessage" => &["users", "posts", "social"],
+                    _ => &[],
+                };
+                assert!(asks.iter().all(|name| all.contains(&(*name).to_owned())), "{asks:?}");
+                let role = function["Role"]["Fn::GetAtt"][0].as_str().unwrap();
+                let may = allowed(&stack, role).into_iter();
+                let may = may.filter(|(action, _)| action.starts_with("lambda:"));
+                let may: Vec<_> = may.map(|(_, resource)| resource).collect();
+                let wanted: Vec<_> = asks.iter().map(|name| alias(name)).collect();
+                assert_eq!(may, wanted, "{logical}");
+            }
+            for (name, permission) in stack.all("AWS::Lambda::Permission") {
+                let by = permission["Principal"].as_str().unwrap();
+                let known = ["apigateway.amazonaws.com", "cognito-idp.amazonaws.com"];
+                assert!(known.contains(&by), "{name}: {by}");
+                assert!(!permission["SourceArn"].is_null(), "{name}");
+            }
         }
-        let policy = &api["Policy"]["Statement"][1];
-        assert_eq!(policy["Effect"], "Deny");
-        assert_eq!(policy["Resource"], "execute-api:/*/*/internal/*");
-        let roles = format!("arn:aws:iam::123456789012:role/mini-sns-{env}-*");
-        assert_eq!(policy["Condition"], json!({"ArnNotLike": {"aws:PrincipalArn": roles}}));
     }
 }

@@ -1,5 +1,4 @@
-//! How a call proves that it comes from a service: by a service token over the shared secret, or,
-//! through API Gateway, by a signature with the process' own credentials (SigV4).
+//! Signatures of requests to Lambda, with the process's own credentials (SigV4).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -12,50 +11,13 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Request};
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use http::Request;
 use kernel::Clock;
-use kernel::internal::{Claims, Service, TOKEN_SECS, TOKEN_USE, WeakSecret, strong};
 
 /// Credentials are fetched anew when they end sooner than this.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
 
-/// A proof that the caller is a service.
-pub enum Proof {
-    /// For processes that call each other directly.
-    Token(ServiceToken),
-    /// For functions behind API Gateway.
-    SigV4(SigV4),
-}
-
-/// Makes service tokens.
-pub struct ServiceToken {
-    key: EncodingKey,
-    clock: Arc<dyn Clock>,
-}
-
-impl ServiceToken {
-    /// Tokens over the secret that the processes share.
-    pub fn new(secret: &[u8], clock: Arc<dyn Clock>) -> Result<Self, WeakSecret> {
-        Ok(Self { key: EncodingKey::from_secret(strong(secret)?), clock })
-    }
-
-    /// A token for that service, good for a minute. Cheaper to make than to keep.
-    fn mint(&self, service: Service) -> Result<String, String> {
-        let now = self.clock.now().secs();
-        let claims = Claims {
-            aud: service.name().to_owned(),
-            iat: now,
-            exp: now + TOKEN_SECS,
-            token_use: TOKEN_USE.to_owned(),
-        };
-        let header = Header::new(Algorithm::HS256);
-        jsonwebtoken::encode(&header, &claims, &self.key).map_err(|error| error.to_string())
-    }
-}
-
-/// Signs requests for API Gateway (service `execute-api`).
+/// Signs requests to Lambda.
 pub struct SigV4 {
     credentials: SharedCredentialsProvider,
     region: String,
@@ -93,19 +55,21 @@ impl SigV4 {
         Ok(fresh)
     }
 
-    async fn sign(&self, request: &mut Request<Bytes>) -> Result<(), String> {
+    /// Signs a request, its headers of now among it; or why it cannot.
+    pub(super) async fn sign(&self, request: &mut Request<Bytes>) -> Result<(), String> {
         let identity: Identity = self.credentials().await?.into();
         let params: SigningParams<'_> = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
-            .name("execute-api")
+            .name("lambda")
             .time(self.now())
             .settings(SigningSettings::default())
             .build()
             .map_err(|error| error.to_string())?
             .into();
         let uri = request.uri().to_string();
-        let headers = [(CONTENT_TYPE.as_str(), "application/json")].into_iter();
+        let headers = request.headers().iter();
+        let headers = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("")));
         let body = SignableBody::Bytes(request.body());
         let signable = SignableRequest::new(request.method().as_str(), uri, headers, body)
             .map_err(|error| error.to_string())?;
@@ -114,35 +78,9 @@ impl SigV4 {
         instructions.apply_to_request_http1x(request);
         Ok(())
     }
-}
-
-impl Proof {
-    /// Puts the proof into the request; or why there is none.
-    pub(super) async fn give(
-        &self,
-        request: &mut Request<Bytes>,
-        service: Service,
-    ) -> Result<(), String> {
-        match self {
-            Self::Token(tokens) => {
-                let text = format!("Bearer {}", tokens.mint(service)?);
-                let mut value = HeaderValue::from_str(&text).map_err(|error| error.to_string())?;
-                value.set_sensitive(true);
-                request.headers_mut().insert(AUTHORIZATION, value);
-                Ok(())
-            }
-            Self::SigV4(signatures) => signatures.sign(request).await,
-        }
-    }
 
     /// Forgets credentials that were not taken; whether there may be others.
     pub(super) fn renew(&self) -> bool {
-        match self {
-            Self::Token(_) => false,
-            Self::SigV4(signatures) => {
-                let mut kept = signatures.kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.take().is_some()
-            }
-        }
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
     }
 }
