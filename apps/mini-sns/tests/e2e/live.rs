@@ -12,7 +12,7 @@ use crate::person::Person;
 use crate::server::{PATIENCE, Server};
 
 pub(crate) struct Socket {
-    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub(crate) stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     pub(crate) hello: Value,
 }
 
@@ -64,18 +64,6 @@ impl Socket {
                 let frame: Value = serde_json::from_str(&text).unwrap();
                 assert_eq!(frame["type"], kind, "{frame}");
                 return frame;
-            }
-        }
-    }
-
-    /// The next frame, or none where the connection ends.
-    pub(crate) async fn frame(&mut self) -> Option<Value> {
-        loop {
-            let message = tokio::time::timeout(PATIENCE, self.stream.next()).await;
-            match message.expect("a frame or the end arrives")? {
-                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
-                Ok(Message::Close(_)) | Err(_) => return None,
-                Ok(_) => {}
             }
         }
     }

@@ -7,15 +7,17 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
 use crate::live::Socket;
 use crate::person::{Answer, Person};
-use crate::server::{Server, program};
+use crate::server::{PATIENCE, Server, program};
 
 const RESTARTS: usize = 20;
 const WRITERS: usize = 4;
@@ -43,6 +45,20 @@ async fn write(person: Person, end: CancellationToken) -> Vec<String> {
         Answer::of(read.expect("no read fails on its way")).await.expect(200);
     }
     posts
+}
+
+impl Socket {
+    /// The next frame, or none where the connection ends.
+    async fn frame(&mut self) -> Option<Value> {
+        loop {
+            let message = tokio::time::timeout(PATIENCE, self.stream.next()).await;
+            match message.expect("a frame or the end arrives")? {
+                Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).unwrap()),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
 }
 
 /// Follows the frames of one person from socket to socket, each resumed where the last one ended.
