@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: the figures of the performance record, measured in one sitting. What has a
 //! ceiling is measured in turns with it, so that a slow minute of the machine slows both.
 
+mod backup;
 mod machine;
 mod process;
 mod table;
@@ -265,7 +266,8 @@ impl Bench {
         let resident = server.program.resident_bytes()?;
         let name = format!("memory after that start, {written} posts");
         self.table.add(Figure::fact(&name, mega(resident), "MB"));
-        server.program.stop()
+        server.program.stop()?;
+        self.backup(writers, written)
     }
 }
 

@@ -53,9 +53,14 @@ impl Programs {
 
     /// Starts a server on the data directory of this name.
     pub(super) fn serve(&self, data: &str) -> Result<Server> {
+        self.serve_with(data, &[])
+    }
+
+    /// The same with more options.
+    pub(super) fn serve_with(&self, data: &str, options: &[&str]) -> Result<Server> {
         let mut command = Command::new(self.release.join("mini-sns"));
         command.arg("serve").arg("--config").arg(self.path("bench.toml"));
-        command.arg("--data").arg(self.path(data));
+        command.arg("--data").arg(self.path(data)).args(options);
         let begun = Instant::now();
         let mut program = Program::start(command)?;
         let url = program.next_url()?;
@@ -78,6 +83,13 @@ impl Programs {
     pub(super) fn load(&self, url: &str, options: &[&str]) -> Result<Value> {
         let mut command = self.generator(url, options);
         serde_json::from_slice(&output(&mut command)?).context("the generator's report is no JSON")
+    }
+
+    /// Another of the program's commands, to run or to start.
+    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.release.join("mini-sns"));
+        command.args(arguments);
+        command
     }
 
     /// Lets the generator sign its people in.
@@ -157,7 +169,7 @@ impl Drop for Program {
 pub(super) struct Server {
     pub(super) program: Program,
     pub(super) url: String,
-    admin: String,
+    pub(super) admin: String,
     /// From the start of the process to the line that names its address.
     pub(super) started_in: Duration,
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use kernel::clock::SystemClock;
@@ -262,6 +262,39 @@ async fn what_cannot_be_restored_is_refused_in_one_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_is_killed_goes_on() {
+    let place = Place::new();
+    let server = place.serve(&place.data(), &["--posts-per-minute", "100000"]).await;
+    let author = Person::register(&server).await;
+    for number in 0..100 {
+        author.post(&format!("number {number}")).await;
+    }
+    server.settled().await;
+    let at = back_up(&server, &["--base"]).to_string();
+    author.post("after the base").await;
+    let last = back_up(&server, &[]).to_string();
+    server.verified().await;
+    // Wherever in its work it ends, the next one ends it, or goes on from there.
+    for (at, millis) in [&at, &last].into_iter().zip([20, 60]) {
+        let _ = fs::remove_dir_all(place.restored());
+        for round in 1.. {
+            let mut restore = program();
+            restore.args(["restore", "--at", at, "--backup-dir"]).arg(place.copies());
+            restore.arg("--data").arg(place.restored()).stdout(Stdio::null());
+            let mut restore = restore.spawn().unwrap();
+            tokio::time::sleep(Duration::from_millis(millis * round)).await;
+            if let Some(ended) = restore.try_wait().unwrap() {
+                assert!(ended.success(), "round {round}: {ended}");
+                break;
+            }
+            restore.kill().unwrap();
+            restore.wait().unwrap();
+        }
+        verify(&place.restored());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_server_is_copied_too_and_one_without_copies_says_so() {
     let place = Place::new();
     let server = Server::start_in(&place.data(), &[]).await;
@@ -278,6 +311,18 @@ async fn a_stopped_server_is_copied_too_and_one_without_copies_says_so() {
     assert!(of_stopped().contains("can be restored"));
     of_stopped();
     assert_eq!(place.listed().len(), 1, "nothing changed, so nothing is copied anew");
+    let mut server = place.serve(&place.data(), &[]).await;
+    for _ in 0..2 {
+        let author = author.at(&server);
+        author.post("and on").await;
+        server.settled().await;
+        server.terminate();
+        assert_eq!(server.exited().await.code(), Some(0));
+        server.restart().await;
+        back_up(&server, &[]);
+    }
+    assert_eq!(place.listed().len(), 1, "after a stop in good order the log goes on");
+    server.verified().await;
     done(&place.restore(&[]));
     let server = Server::start_in(&place.restored(), &[]).await;
     author.at(&server).get(&format!("/posts/{post}")).await.expect(200);

@@ -5,6 +5,7 @@
 //! The files of `tests/e2e` are the same, and ask the same. Not here is what is about one process
 //! and its data directory, and would ask nothing of this backend:
 //!
+//! - `backup.rs`: copies of the data directory. Here AWS keeps them, and [`restore`] takes them in.
 //! - `crash.rs`, `damaged.rs`, `disk.rs`: kills, damage and a full disk under the data, and then
 //!   `verify` on it. Here the tables keep what was answered, and [`faults`] ends processes.
 //! - `dead.rs`: the queues' patience is an option there. Here it is the queues' own: [`poison`].

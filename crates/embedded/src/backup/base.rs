@@ -112,8 +112,9 @@ impl Writer {
         Ok(Some(BasePart { name, position, bytes, rows: count, digest }))
     }
 
-    /// Looks after the log between two chunks.
+    /// Looks after the log between two chunks, and after the disk.
     fn meanwhile(&mut self) -> Result<(), BackupError> {
+        self.room()?;
         let mut wanted = self.drained.elapsed() >= super::writer::TICK;
         loop {
             match self.commands.try_recv() {

@@ -413,7 +413,7 @@ impl Writer {
     }
 
     /// Leaves the copies' disk some room: the data may be on it too.
-    fn room(&self) -> Result<(), BackupError> {
+    pub(super) fn room(&self) -> Result<(), BackupError> {
         let failed = |error| BackupError::failed(self.dir(), error);
         let stat = rustix::fs::statvfs(self.dir()).map_err(failed)?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use embedded::backup::{self, BackupError, Options, Progress};
 use kernel::table::{Key, Table, Write};
 use kernel::{Clock, Time};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::stage::{Content, Data, Stage};
 
@@ -236,4 +238,71 @@ async fn an_older_base_stands_in_for_one_that_is_not_whole() {
         let copies = stage.catalog().copies();
         assert!(copies.last().unwrap().missing.is_some(), "{copies:?}");
     }
+}
+
+/// Tells the child that it is one.
+const CHILD: &str = "MINI_SNS_BACKUP_CHILD";
+
+fn limit_files(bytes: Option<u64>) {
+    let maximum = getrlimit(Resource::Fsize).maximum;
+    setrlimit(Resource::Fsize, Rlimit { current: bytes, maximum }).unwrap();
+}
+
+fn incompressible(seed: usize) -> String {
+    let mut state = seed as u64;
+    let next = |_| {
+        state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+        char::from(b'!' + u8::try_from((state >> 33) % 90).unwrap())
+    };
+    (0..5000).map(next).collect()
+}
+
+/// Runs in a process of its own, whose files cannot grow for a while: engines and copies fail.
+async fn child() {
+    let stage = Stage::new();
+    let data = stage.open();
+    let backup = stage.back_up(&data);
+    data.put("a", "before".to_owned()).await;
+    let before = backup.copy(false).await.unwrap();
+    stage.mark();
+    limit_files(Some(20_000));
+    let put = |n: usize, body: String| {
+        let key = Key::new("p", format!("{n:03}"));
+        data.left.commit(vec![Write::put(key, body)])
+    };
+    let mut failed = 0;
+    for n in 0..20 {
+        failed += usize::from(put(n, incompressible(n)).await.is_err());
+    }
+    assert!(failed > 0, "the engine failed");
+    limit_files(None);
+    stage.mark();
+    let copied = loop {
+        let written = put(100, "after".to_owned()).await;
+        if let (Ok(()), Ok(copied)) = (written, backup.copy(false).await) {
+            break copied;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(stage.catalog().copies().len() > 1, "there is a gap, and a base after it");
+    let content = data.content().await;
+    assert_eq!(stage.content_at(copied).await, content);
+    assert_eq!(stage.content_at(before).await.0.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_on_the_way_to_the_disk_is_a_gap() {
+    if std::env::var_os(CHILD).is_some() {
+        return child().await;
+    }
+    // The signal that comes with the limit would end the process; a full disk sends none.
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "broken::what_failed_on_the_way_to_the_disk_is_a_gap", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stdout));
 }

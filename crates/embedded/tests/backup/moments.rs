@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kernel::audit::Snapshot;
 use kernel::clock::SystemClock;
-use kernel::table::{Key, Scatter, Table, Write};
+use kernel::table::{Key, Scatter, Table, Write, get_one};
 use kernel::{Clock, Time};
 use proptest::prelude::{Just, Strategy, any, prop, prop_oneof, proptest};
 use proptest::test_runner::Config;
@@ -150,7 +150,8 @@ proptest! {
     }
 }
 
-/// Writes causes on the left and, once each is answered, its effect on the right and on the bus.
+/// Writes causes on the left; whoever sees one writes its effect on the right, without waiting for
+/// the answer that the cause gets.
 async fn cause_and_effect(data: Arc<Data>, writer: u64, until: Time) {
     for n in 0.. {
         if SystemClock.now() > until {
@@ -159,8 +160,14 @@ async fn cause_and_effect(data: Arc<Data>, writer: u64, until: Time) {
         let key = Key::new("p", format!("{writer}-{n:06}"));
         let body = "x".repeat(500);
         let cause = vec![Write::put(key.clone(), body), Write::add(Key::new("count", ""), 1)];
-        data.left.commit(cause).await.unwrap();
-        data.right.commit(vec![Write::put(key, "effect")]).await.unwrap();
+        let effect = async {
+            while get_one(&*data.left, key.clone()).await.unwrap().is_none() {
+                tokio::task::yield_now().await;
+            }
+            data.right.commit(vec![Write::put(key.clone(), "effect")]).await.unwrap();
+        };
+        let (cause, ()) = tokio::join!(data.left.commit(cause), effect);
+        cause.unwrap();
     }
 }
 
