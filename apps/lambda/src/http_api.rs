@@ -35,7 +35,10 @@ use crate::world::World;
 /// What one service brings.
 pub(crate) struct Api {
     pub(crate) routes: OpenApiRouter,
+    /// The part of the API's document that tells of them.
     pub(crate) document: OpenApi,
+    /// What is shown at `/openapi.json`: one function shows it for all.
+    pub(crate) shown: Option<&'static str>,
     pub(crate) health: Health,
     pub(crate) identity: Arc<dyn Identity>,
     pub(crate) limiter: Arc<dyn Limiter>,
@@ -77,7 +80,10 @@ impl Api {
             ids: Arc::clone(&world.ids),
         };
         let routes = Router::from(self.health.routes().merge(self.routes));
-        let public = edge.wrap(routes, &document);
+        let public = match self.shown {
+            Some(whole) => edge.wrap_part(routes, &document, Bytes::from_static(whole.as_bytes())),
+            None => edge.wrap(routes, &document),
+        };
         let internal = self.reads.map(|Reads { service, peers, sessions }| {
             let (guard, ids) = (Guard::Platform, Arc::clone(&world.ids));
             let internal = Internal { config, guard, peers, sessions, ids };

@@ -28,6 +28,7 @@ pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
     let api = Api {
         routes: posts.routes(),
         document: posts::openapi(),
+        shown: None,
         health: health(&table),
         identity: world.verifier(world.peers()?)?,
         limiter: world.limiter(&table),

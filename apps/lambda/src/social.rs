@@ -35,6 +35,7 @@ pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
     let api = Api {
         routes: social.routes(),
         document: social::openapi(),
+        shown: None,
         health: health(&table),
         identity: world.verifier(peers)?,
         limiter: world.limiter(&table),

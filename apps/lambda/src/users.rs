@@ -31,6 +31,7 @@ pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
     let api = Api {
         routes: users.routes(),
         document: users::openapi(),
+        shown: None,
         health: health(&table),
         identity,
         limiter: world.limiter(&table),

@@ -1,4 +1,5 @@
-//! `/openapi.json`, and where they are built in, the pages that show it.
+//! `/openapi.json`, and `/docs`: the pages that show it or, where they are not built in, the way to
+//! it.
 
 use axum::Router;
 use axum::body::Bytes;
@@ -17,19 +18,26 @@ mod pages;
 pub(crate) const PAGES: [&str; 2] = pages::PAGES;
 /// Paths that are public, but not in the document.
 #[cfg(not(feature = "docs"))]
-pub(crate) const PAGES: [&str; 0] = [];
+pub(crate) const PAGES: [&str; 1] = ["/docs"];
+/// The page where there is no other. Its neighbour has no address of its own: behind API Gateway a
+/// stage stands before both.
+#[cfg(not(feature = "docs"))]
+const PAGE: &str = "<!doctype html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+                    <title>Mini-SNS API</title>\n\
+                    <p>The API is described in <a href=\"openapi.json\">openapi.json</a>.</p>\n";
 
 #[derive(Clone)]
 struct Docs {
     document: Bytes,
 }
 
-pub(crate) fn router(document: &OpenApi) -> Router {
-    // The document's types always serialise.
-    let docs = Docs { document: serde_json::to_vec(document).unwrap_or_default().into() };
-    let router = Router::from(operations().with_state(docs));
+/// Shows this document.
+pub(crate) fn router(document: Bytes) -> Router {
+    let router = Router::from(operations().with_state(Docs { document }));
     #[cfg(feature = "docs")]
     let router = router.merge(pages::router());
+    #[cfg(not(feature = "docs"))]
+    let router = router.route("/docs", axum::routing::get(async || axum::response::Html(PAGE)));
     router
 }
 

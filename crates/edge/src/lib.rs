@@ -34,6 +34,7 @@ mod trace;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use kernel::Ids;
 use kernel::identity::Identity;
 use kernel::limiter::Limiter;
@@ -65,8 +66,16 @@ impl Edge {
     /// the router matches wants a good access token. Routes under `/internal/` are never reachable
     /// through the edge: mount them beside it ([`internal`]).
     pub fn wrap(self, router: Router, document: &OpenApi) -> Router {
+        // The document's types always serialise.
+        let shown = serde_json::to_vec(document).unwrap_or_default();
+        self.wrap_part(router, document, shown.into())
+    }
+
+    /// The same around a part of the API, whose own document this is, where `/openapi.json` shows
+    /// that of the whole.
+    pub fn wrap_part(self, router: Router, document: &OpenApi, whole: Bytes) -> Router {
         let gate = Arc::new(gate::Gate::new(self, document));
         let gated = layer_fn(move |route| gate::Gated { gate: Arc::clone(&gate), route });
-        router.merge(docs::router(document)).layer(gated)
+        router.merge(docs::router(whole)).layer(gated)
     }
 }

@@ -1,9 +1,9 @@
 //! `infra/api.json`: docs/openapi.json as API Gateway reads it, with the function behind each
 //! route, the authorizer, the checks of requests, and the gateway's own answers.
 //!
-//! API Gateway's checks stop at a body's shape: which fields there must be, and of what type.
-//! Whatever is a rule of the service (lengths, patterns, addresses) stays with the service, whose
-//! answer names each field and what it wants, where API Gateway's cannot.
+//! API Gateway checks that parameters are there and that a body is JSON. It has one answer for all
+//! that it finds wrong with a body, and the contract has two: 400 for what is not JSON, and 422
+//! with the name of each field for what is. So fields are left to the service.
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
@@ -13,15 +13,17 @@ const EDGE_TIMEOUT_MILLIS: u32 = 3_000;
 /// The scope of an access token that nobody has narrowed. Without a scope to look for, the
 /// authorizer would take identity tokens and refuse access tokens.
 const SCOPE: &str = "aws.cognito.signin.user.admin";
+/// The one model of bodies.
+const JSON: &str = "Json";
 /// What API Gateway answers by itself: its name for it, status, code and title of the problem, and
 /// what happened. The codes are those of the services, but for the gateway's own failures.
 const GATEWAY_ANSWERS: [(&str, u16, &str, &str, &str); 12] = [
     (
         "BAD_REQUEST_BODY",
-        422,
-        "validation_failed",
-        "The input breaks a rule",
-        "The body is no JSON, or a field is missing or of the wrong type.",
+        400,
+        "malformed_request",
+        "The request cannot be read",
+        "The body is not JSON.",
     ),
     (
         "BAD_REQUEST_PARAMETERS",
@@ -81,9 +83,7 @@ const GATEWAY_ANSWERS: [(&str, u16, &str, &str, &str); 12] = [
 
 /// The document of API Gateway for the services' own.
 pub(super) fn made_of(document: &Value) -> Result<Value> {
-    let schemas = &document["components"]["schemas"];
     let mut paths = Map::new();
-    let mut models = Map::new();
     let documented = document["paths"].as_object().context("the document has no paths")?;
     // Sockets are the WebSocket API's.
     for (path, item) in documented.iter().filter(|(path, _)| *path != "/ws") {
@@ -92,7 +92,7 @@ pub(super) fn made_of(document: &Value) -> Result<Value> {
         for (method, operation) in operations {
             let function = function(operation)
                 .with_context(|| format!("whose is {method} {path}? it has no tag that tells"))?;
-            made.insert(method.clone(), public(operation, function, schemas, &mut models)?);
+            made.insert(method.clone(), public(operation, function));
             // A browser asks before it sends a page's request to another origin.
             let parameters = in_path(operation);
             made.insert("options".to_owned(), route(function, &json!([]), &parameters));
@@ -104,11 +104,14 @@ pub(super) fn made_of(document: &Value) -> Result<Value> {
         "openapi": "3.0.1",
         "info": {"title": {"Fn::Sub": "mini-sns-${Env}-rest"}, "version": version},
         "paths": paths,
-        "components": {"schemas": models, "securitySchemes": schemes()},
-        "x-amazon-apigateway-request-validators": {
-            "shape": {"validateRequestBody": true, "validateRequestParameters": true},
+        "components": {
+            "schemas": {JSON: {"title": "Whatever is JSON"}},
+            "securitySchemes": schemes(),
         },
-        "x-amazon-apigateway-request-validator": "shape",
+        "x-amazon-apigateway-request-validators": {
+            "readable": {"validateRequestBody": true, "validateRequestParameters": true},
+        },
+        "x-amazon-apigateway-request-validator": "readable",
         "x-amazon-apigateway-gateway-responses": gateway_answers(),
     }))
 }
@@ -122,26 +125,20 @@ fn function(operation: &Value) -> Option<&str> {
 }
 
 /// A route of the document.
-fn public(
-    operation: &Value,
-    function: &str,
-    schemas: &Value,
-    models: &mut Map<String, Value>,
-) -> Result<Value> {
+fn public(operation: &Value, function: &str) -> Value {
     let is_open = operation["security"] == json!([{}]);
     let security = if is_open { json!([]) } else { json!([{"cognito": [SCOPE]}]) };
     let mut made = route(function, &security, &parameters(operation));
     if let Some(content) = operation["requestBody"]["content"].as_object() {
-        let mut accepted = Map::new();
-        for (media_type, body) in content {
-            let reference = body["schema"]["$ref"].as_str().context("a body without a name")?;
-            let name = reference.rsplit('/').next().unwrap_or(reference);
-            models.insert(name.to_owned(), shape(&schemas[name], schemas));
-            accepted.insert(media_type.clone(), json!({"schema": {"$ref": reference}}));
-        }
-        made["requestBody"] = json!({"required": true, "content": accepted});
+        let any = |media_type: &String| (media_type.clone(), json!({"schema": reference(JSON)}));
+        let content: Map<_, _> = content.keys().map(any).collect();
+        made["requestBody"] = json!({"required": true, "content": content});
     }
-    Ok(made)
+    made
+}
+
+fn reference(model: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{model}")})
 }
 
 /// A route to a function.
@@ -181,30 +178,6 @@ fn in_path(operation: &Value) -> Value {
     let Value::Array(mut all) = parameters(operation) else { return json!([]) };
     all.retain(|it| it["in"] == "path");
     Value::Array(all)
-}
-
-/// What of a schema is a body's shape: required fields, and types where there is one type.
-fn shape(schema: &Value, schemas: &Value) -> Value {
-    if let Some(name) = schema["$ref"].as_str().and_then(|text| text.rsplit('/').next()) {
-        return shape(&schemas[name], schemas);
-    }
-    let mut made = Map::new();
-    // What may be null has two types, which this version of OpenAPI cannot say.
-    if schema["type"].is_string() {
-        made.insert("type".to_owned(), schema["type"].clone());
-    }
-    if schema["required"].is_array() {
-        made.insert("required".to_owned(), schema["required"].clone());
-    }
-    if let Some(properties) = schema["properties"].as_object() {
-        let each = properties.iter();
-        let each = each.map(|(name, field)| (name.clone(), shape(field, schemas)));
-        made.insert("properties".to_owned(), Value::Object(each.collect()));
-    }
-    if schema["items"].is_object() {
-        made.insert("items".to_owned(), shape(&schema["items"], schemas));
-    }
-    Value::Object(made)
 }
 
 fn schemes() -> Value {
@@ -260,17 +233,6 @@ mod tests {
         let document = json!({
             "info": {"version": "1"},
             "paths": {"/a/{id}": {"post": operation}, "/ws": {"get": {}}},
-            "components": {"schemas": {
-                "New": {
-                    "type": "object", "required": ["text"], "description": "x",
-                    "properties": {
-                        "text": {"type": "string", "minLength": 1, "pattern": "x"},
-                        "other": {"type": ["string", "null"], "maxLength": 3},
-                        "list": {"type": "array", "items": {"$ref": "#/components/schemas/In"}},
-                    },
-                },
-                "In": {"type": "object", "properties": {"n": {"type": "integer"}}},
-            }},
         });
         made_of(&document).unwrap()
     }
@@ -289,28 +251,21 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_checked_for_its_shape_alone() {
-        let body = json!({"$ref": "#/components/schemas/New"});
+    fn a_body_must_be_json_and_what_it_says_is_the_services_to_judge() {
         let operation = json!({
             "tags": ["posts"],
             "parameters": [{"name": "id", "in": "path", "required": true, "schema": {}}],
-            "requestBody": {"content": {"application/json": {"schema": body}}},
+            "requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}},
         });
         let made = made(&operation);
-        let shape = json!({
-            "type": "object", "required": ["text"],
-            "properties": {
-                "text": {"type": "string"}, "other": {},
-                "list": {
-                    "type": "array",
-                    "items": {"type": "object", "properties": {"n": {"type": "integer"}}},
-                },
-            },
-        });
-        assert_eq!(made["components"]["schemas"], json!({"New": shape}));
+        let model = &made["components"]["schemas"]["Json"];
+        assert_eq!(model.as_object().unwrap().keys().collect::<Vec<_>>(), ["title"]);
         let post = &made["paths"]["/a/{id}"]["post"];
-        assert_eq!(post["requestBody"]["content"]["application/json"]["schema"], body);
+        let body = &post["requestBody"]["content"]["application/json"]["schema"];
+        assert_eq!(*body, json!({"$ref": "#/components/schemas/Json"}));
         assert_eq!(post["parameters"][0]["required"], true);
+        let answer = &made["x-amazon-apigateway-gateway-responses"]["BAD_REQUEST_BODY"];
+        assert_eq!(answer["statusCode"], 400);
     }
 
     #[test]

@@ -89,6 +89,28 @@ async fn a_service_that_nobody_can_be_asked_for_is_a_503_in_time() {
     assert_eq!(health["checks"], json!({"store": "degraded"}));
 }
 
+/// Behind the REST API the timeline's function answers for the service as a whole.
+#[tokio::test]
+async fn the_whole_apis_document_is_shown() {
+    let functions = functions();
+    let function = functions.get("timeline").await;
+    let read = async |path: &str| {
+        let (query, headers) = (Vec::new(), Vec::new());
+        let request = Rest { method: "GET", path, query, headers, body: None };
+        let answer = function.invoke(&request.event()).await.unwrap();
+        assert_eq!(answer["statusCode"], 200, "{path}: {answer}");
+        answer
+    };
+    let shown = read("/openapi.json").await;
+    let shown: Value = serde_json::from_str(shown["body"].as_str().unwrap()).unwrap();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+    let kept: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    assert_eq!(shown, kept);
+    let page = read("/docs").await;
+    let media_type = page["multiValueHeaders"]["content-type"][0].as_str().unwrap();
+    assert!(media_type.starts_with("text/html"), "{media_type}");
+}
+
 /// What one function asks another, in a version of the exchange.
 fn invocation(version: u32, path: &str, body: &Value, deadline: Time) -> Value {
     json!({"internal": version, "path": path, "body": body, "deadline": deadline.millis()})
