@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use kernel::internal::Service;
-use kernel::peers::{Followers, Peers};
+use kernel::peers::{Followers, Peers, Viewed};
 use kernel::{Code, Post, PostId, Problem, Profile, UserId};
 use posts::Posts;
 use social::Social;
@@ -80,8 +80,13 @@ impl Peers for Neighbours {
         self.of(Service::Social)?.like_counts(posts).await
     }
 
-    async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
-        self.of(Service::Social)?.liked(viewer, posts).await
+    async fn viewed(
+        &self,
+        viewer: UserId,
+        posts: &[PostId],
+        people: &[UserId],
+    ) -> Result<Viewed, Problem> {
+        self.of(Service::Social)?.viewed(viewer, posts, people).await
     }
 
     async fn followers(

@@ -134,8 +134,9 @@ impl World {
                 users::Users::new(table, identity, seams.clock(), seams.ids(), settings.users())
             }),
             posts: seams.table(ServiceName::Post).map(|table| {
-                let bus = Arc::clone(&seams.bus);
-                posts::Posts::new(table, bus, seams.clock(), seams.ids(), settings.posts())
+                let (bus, peers) = (Arc::clone(&seams.bus), Arc::clone(&peers) as _);
+                let (clock, ids) = (seams.clock(), seams.ids());
+                posts::Posts::new(table, bus, clock, ids, peers, settings.posts())
             }),
             social: seams.table(ServiceName::Social).map(|table| {
                 let (bus, peers) = (Arc::clone(&seams.bus), Arc::clone(&peers) as _);

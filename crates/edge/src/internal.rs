@@ -20,11 +20,11 @@ use http::request::Parts;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use kernel::identity::session::{SessionName, Sessions};
 use kernel::internal::{
-    Claims, EDGES_MAX, Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, LIKED, Liked, Newest, POSTS,
-    POSTS_EXIST, POSTS_NEWEST, PROFILES, SESSIONS_OPEN, Service, TOKEN_SECS, TOKEN_USE, WeakSecret,
-    strong,
+    Claims, EDGES_MAX, Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, Newest, POSTS, POSTS_EXIST,
+    POSTS_NEWEST, PROFILES, SESSIONS_OPEN, Service, TOKEN_SECS, TOKEN_USE, VIEWED, View,
+    WeakSecret, strong,
 };
-use kernel::peers::{Followers, Peers};
+use kernel::peers::{Followers, Peers, Viewed};
 use kernel::table::GET_KEYS_MAX;
 use kernel::{Clock, Post, PostId, Problem, Profile, UserId};
 use tokio::time::Instant;
@@ -169,10 +169,10 @@ fn routes(
         Service::Social => (
             router
                 .route(LIKE_COUNTS, post(like_counts))
-                .route(LIKED, post(liked))
+                .route(VIEWED, post(viewed))
                 .route(FOLLOWERS, post(followers))
                 .route(FOLLOWING, post(following)),
-            &[LIKE_COUNTS, LIKED, FOLLOWERS, FOLLOWING],
+            &[LIKE_COUNTS, VIEWED, FOLLOWERS, FOLLOWING],
         ),
     }
 }
@@ -287,12 +287,13 @@ async fn like_counts(
     peers.like_counts(&ask.ids).await.map(Answer)
 }
 
-async fn liked(
+async fn viewed(
     State(peers): State<Reads>,
-    Json(ask): Json<Liked>,
-) -> Result<Answer<Vec<bool>>, Problem> {
+    Json(ask): Json<View>,
+) -> Result<Answer<Viewed>, Problem> {
     at_most(GET_KEYS_MAX, "posts", ask.posts.len())?;
-    peers.liked(ask.viewer, &ask.posts).await.map(Answer)
+    at_most(GET_KEYS_MAX, "people", ask.people.len())?;
+    peers.viewed(ask.viewer, &ask.posts, &ask.people).await.map(Answer)
 }
 
 async fn followers(

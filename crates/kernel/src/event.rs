@@ -1,4 +1,4 @@
-//! The nine events, as CloudEvents 1.0 in JSON structured mode.
+//! The events, as CloudEvents 1.0 in JSON structured mode.
 
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
@@ -64,6 +64,30 @@ pub struct Like {
     pub user_id: UserId,
     /// What.
     pub post_id: PostId,
+    /// Grows with each change of this edge; an older one must not undo a newer one.
+    pub version: u64,
+}
+
+/// One block changed: while it is there, neither is shown the other.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Block {
+    /// Who blocks.
+    pub blocker_id: UserId,
+    /// Whom.
+    pub blocked_id: UserId,
+    /// Grows with each change of this edge; an older one must not undo a newer one.
+    pub version: u64,
+}
+
+/// One mute changed: while it is there, who mutes is not shown the other.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mute {
+    /// Who mutes.
+    pub muter_id: UserId,
+    /// Whom.
+    pub muted_id: UserId,
     /// Grows with each change of this edge; an older one must not undo a newer one.
     pub version: u64,
 }
@@ -146,6 +170,14 @@ events! {
     LikeCreated(Like) = "mini-sns.LikeCreated" from "/mini-sns/social",
     /// Somebody no longer likes a post.
     LikeDeleted(Like) = "mini-sns.LikeDeleted" from "/mini-sns/social",
+    /// Somebody blocks somebody. The follows between them, told for themselves, are gone.
+    BlockCreated(Block) = "mini-sns.BlockCreated" from "/mini-sns/social",
+    /// Somebody no longer blocks somebody.
+    BlockDeleted(Block) = "mini-sns.BlockDeleted" from "/mini-sns/social",
+    /// Somebody mutes somebody.
+    MuteCreated(Mute) = "mini-sns.MuteCreated" from "/mini-sns/social",
+    /// Somebody no longer mutes somebody.
+    MuteDeleted(Mute) = "mini-sns.MuteDeleted" from "/mini-sns/social",
 }
 
 impl EventKind {
@@ -168,6 +200,8 @@ impl EventData {
                 follow.followee_id.to_string()
             }
             Self::LikeCreated(like) | Self::LikeDeleted(like) => like.post_id.to_string(),
+            Self::BlockCreated(block) | Self::BlockDeleted(block) => block.blocked_id.to_string(),
+            Self::MuteCreated(mute) | Self::MuteDeleted(mute) => mute.muted_id.to_string(),
         }
     }
 }
@@ -195,6 +229,8 @@ impl Event {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -224,7 +260,8 @@ mod tests {
 
     #[test]
     fn every_kind_has_its_own_name() {
-        assert_eq!(EventKind::ALL.len(), 9);
+        let names: HashSet<_> = EventKind::ALL.iter().map(|kind| kind.type_name()).collect();
+        assert_eq!(names.len(), EventKind::ALL.len());
         assert_eq!(EventKind::PostCreated.short_name(), "PostCreated");
         assert!(EventKind::ALL.iter().all(|kind| kind.type_name().starts_with("mini-sns.")));
     }

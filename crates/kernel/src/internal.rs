@@ -47,8 +47,8 @@ pub const POSTS_EXIST: &str = "/internal/posts/exist";
 pub const POSTS_NEWEST: &str = "/internal/posts/newest";
 /// Like counts, from the social service: [`Ids`] of posts.
 pub const LIKE_COUNTS: &str = "/internal/likes/counts";
-/// What a viewer likes, from the social service: [`Liked`].
-pub const LIKED: &str = "/internal/likes/liked";
+/// What a viewer likes, mutes, and is kept apart from, from the social service: [`View`].
+pub const VIEWED: &str = "/internal/viewed";
 /// A page of followers, from the social service: [`Edges`].
 pub const FOLLOWERS: &str = "/internal/followers";
 /// A page of those followed, from the social service: [`Edges`].
@@ -135,13 +135,15 @@ pub struct Newest {
     pub limit: usize,
 }
 
-/// Asks which posts the viewer likes.
+/// Asks which posts the viewer likes, and how people are to be shown to them.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Liked {
+pub struct View {
     /// Who.
     pub viewer: UserId,
     /// Which, up to 100.
     pub posts: Vec<PostId>,
+    /// Whom, up to 100.
+    pub people: Vec<UserId>,
 }
 
 /// Asks for a page of a person's followers, or of whom they follow.

@@ -6,14 +6,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Code, Post, PostId, Problem, Profile, UserId};
 
-/// How a post is liked.
+/// How a person is to be shown to a viewer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LikeState {
-    /// By how many.
-    pub like_count: u64,
-    /// Whether by the viewer.
-    pub liked: bool,
+pub enum Regard {
+    /// As everybody is.
+    #[default]
+    Open,
+    /// Not in the viewer's timeline: the viewer mutes them.
+    Muted,
+    /// Not at all: one of the two blocks the other.
+    Blocked,
+}
+
+/// What of the social service's is a viewer's own, for some posts and some people in their order.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Viewed {
+    /// Which of the posts the viewer likes.
+    pub liked: Vec<bool>,
+    /// How the people are to be shown to the viewer.
+    pub regards: Vec<Regard>,
 }
 
 /// A page of somebody's followers, in the order of their ids.
@@ -69,9 +81,15 @@ pub trait Peers: Send + Sync {
         elsewhere()
     }
 
-    /// Which of the posts the viewer likes; always fresh.
-    async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
-        let _ = (viewer, posts);
+    /// Which of the posts the viewer likes, and how the people are to be shown to them; always
+    /// fresh. Both are asked at once because one look tells whether anything about them changed.
+    async fn viewed(
+        &self,
+        viewer: UserId,
+        posts: &[PostId],
+        people: &[UserId],
+    ) -> Result<Viewed, Problem> {
+        let _ = (viewer, posts, people);
         elsewhere()
     }
 

@@ -56,6 +56,8 @@ codes! {
     InvalidRefreshToken = 401 "invalid_refresh_token" "The refresh token is not valid",
     /// The thing is somebody else's.
     Forbidden = 403 "forbidden" "Not yours to do",
+    /// One of the two blocks the other.
+    Blocked = 403 "blocked" "There is a block between you",
     /// The request came from a web page that may not make it.
     ForbiddenOrigin = 403 "forbidden_origin" "This origin is not allowed",
     /// Unknown or deleted.
@@ -82,6 +84,10 @@ codes! {
     WeakPassword = 422 "weak_password" "The password is too weak",
     /// Following oneself.
     SelfFollow = 422 "self_follow" "You cannot follow yourself",
+    /// Blocking oneself.
+    SelfBlock = 422 "self_block" "You cannot block yourself",
+    /// Muting oneself.
+    SelfMute = 422 "self_mute" "You cannot mute yourself",
     /// The idempotency key was used with another body.
     IdempotencyMismatch = 422 "idempotency_mismatch" "The key was used for another request",
     /// The route needs a WebSocket upgrade.

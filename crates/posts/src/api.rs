@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 use crate::Posts;
 use crate::list::{self, Shelf};
 use crate::model::{self, IdempotencyKey};
+use crate::shown;
 use crate::store::{self, Draft};
 
 pub(crate) fn router() -> OpenApiRouter<Arc<Posts>> {
@@ -90,7 +91,8 @@ async fn create(
     operation_id = "listPosts",
     summary = "List posts: some by their ids, one author's, or everybody's",
     description = "With `ids`: those posts, in that order, each once, unknown ones left out. With \
-        `authorId`: that author's, newest first. With neither: everybody's, newest first.",
+        `authorId`: that author's, newest first. With neither: everybody's, newest first. Without \
+        posts by people from whom a block parts the caller.",
     params(
         ("ids" = Option<String>, Query, description = "Up to 100 ids, separated by commas"),
         ("authorId" = Option<String>, Query, description = "Whose posts"),
@@ -108,7 +110,7 @@ async fn create(
 )]
 async fn find(
     State(posts): State<Arc<Posts>>,
-    _caller: Caller,
+    Caller(caller): Caller,
     Query(wanted): Query<Wanted>,
 ) -> Result<Response, Problem> {
     let limit = posts.config.limits.page(wanted.limit.as_deref())?;
@@ -117,7 +119,7 @@ async fn find(
             return Err(Problem::invalid("ids", "Goes with neither `authorId` nor `cursor`."));
         }
         let items = store::items(&*posts.table, &posts.config.limits.ids("ids", text)?).await?;
-        let items = items.into_iter().flatten().map(|item| item.body).collect();
+        let items = shown::to(&posts, caller.user_id, items).await?.into_iter().flatten().collect();
         let page = Page { items, next_cursor: None, prev_cursor: None };
         return Ok(json(page_json(&page)).into_response());
     }
@@ -127,7 +129,7 @@ async fn find(
         ),
         None => Shelf::Everybody,
     };
-    let page = list::page(&posts, shelf, limit, wanted.cursor.as_deref()).await?;
+    let page = list::page(&posts, caller.user_id, shelf, limit, wanted.cursor.as_deref()).await?;
     Ok(json(page_json(&page)).into_response())
 }
 
@@ -141,17 +143,17 @@ async fn find(
     responses(
         (status = 200, description = "The post", body = Post),
         (status = 401, description = "No good access token"),
-        (status = 404, description = "Unknown or deleted"),
+        (status = 404, description = "Unknown, deleted, or a block parts author and caller"),
     )
 )]
 async fn show(
     State(posts): State<Arc<Posts>>,
-    _caller: Caller,
+    Caller(caller): Caller,
     Path(id): Path<PostId>,
 ) -> Result<Response, Problem> {
-    let item = store::items(&*posts.table, &[id]).await?.pop().flatten();
-    let item = item.ok_or_else(|| Problem::not_found("post"))?;
-    Ok(json(item.body).into_response())
+    let items = store::items(&*posts.table, &[id]).await?;
+    let body = shown::to(&posts, caller.user_id, items).await?.pop().flatten();
+    Ok(json(body.ok_or_else(|| Problem::not_found("post"))?).into_response())
 }
 
 #[utoipa::path(

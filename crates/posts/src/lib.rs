@@ -28,6 +28,7 @@ mod existing;
 mod list;
 mod model;
 mod react;
+mod shown;
 mod store;
 
 use std::sync::Arc;
@@ -67,6 +68,8 @@ pub struct Config {
     /// Commits (of up to 24 posts) that one delivery of UserDeleted makes before it queues the
     /// rest anew, so that it ends within the visibility time-out.
     pub commits_per_delivery: usize,
+    /// How long a reading waits to be told of blocks, before it goes on without.
+    pub blocks_wait: Duration,
     /// Posts that are remembered to exist; about 50 bytes each.
     pub existing_posts_max: usize,
     /// Set where several processes serve the slice on one table: what another of them has begun
@@ -94,6 +97,7 @@ impl Default for Config {
             idempotency_secs: 24 * 60 * 60,
             public_shards: 8,
             commits_per_delivery: 50,
+            blocks_wait: Duration::from_secs(1),
             existing_posts_max: 100_000,
             settle_lag: None,
         }
@@ -106,6 +110,7 @@ pub struct Posts {
     bus: Arc<dyn Bus>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    peers: Arc<dyn Peers>,
     config: Config,
     sequence: Sequence,
     /// The day whose row in `days` this process knows to be written; zero at first. No process
@@ -122,6 +127,7 @@ impl Posts {
         bus: Arc<dyn Bus>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
+        peers: Arc<dyn Peers>,
         config: Config,
     ) -> Arc<Self> {
         let sequence =
@@ -131,6 +137,7 @@ impl Posts {
             bus,
             clock,
             ids,
+            peers,
             config,
             sequence,
             known_day: AtomicU64::new(0),
@@ -169,7 +176,7 @@ impl Peers for Posts {
         before: Option<PostId>,
         limit: usize,
     ) -> Result<Vec<Post>, Problem> {
-        list::newest(self.table.as_ref(), author, before, limit).await
+        list::newest(self, author, before, limit).await
     }
 }
 

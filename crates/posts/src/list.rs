@@ -9,7 +9,7 @@ use kernel::fill::Fill;
 use kernel::table::{Item, Query, Table, TableError};
 use kernel::{Code, Limit, Page, Post, PostId, Problem, UserId};
 
-use crate::{Posts, model, store};
+use crate::{Posts, model, shown, store};
 
 /// Days looked up at once.
 const DAYS_AT_ONCE: usize = 30;
@@ -40,9 +40,10 @@ pub(crate) fn row_id(row: &Item) -> Result<PostId, TableError> {
         .map_err(|_| TableError::Malformed(format!("{:?} does not end in a post's id", row.key)))
 }
 
-/// One page of a list; its entries are the posts' JSON.
+/// One page of a list as `viewer` is to see it; its entries are the posts' JSON.
 pub(crate) async fn page(
     posts: &Posts,
+    viewer: UserId,
     shelf: Shelf,
     limit: Limit,
     cursor: Option<&str>,
@@ -54,13 +55,13 @@ pub(crate) async fn page(
     }
     let newest = posts.sequence.newest(fill.reaches_newest()).await;
     let mut fill = fill.until(newest);
-    read(posts.table.as_ref(), shelf, &mut fill).await?;
+    read(posts, Some(viewer), shelf, &mut fill).await?;
     Ok(fill.page())
 }
 
-/// An author's newest posts older than `before`.
+/// An author's newest posts older than `before`, whoever is to see them.
 pub(crate) async fn newest(
-    table: &dyn Table,
+    posts: &Posts,
     author: UserId,
     before: Option<PostId>,
     limit: usize,
@@ -71,13 +72,19 @@ pub(crate) async fn newest(
     let name = shelf.name();
     let before = before.map(|post| kernel::Cursor::older(post.text()).render(&name));
     let mut fill = Fill::new(&name, limit, before.as_deref())?;
-    read(table, shelf, &mut fill).await?;
+    read(posts, None, shelf, &mut fill).await?;
     let posts = fill.page().items.into_iter().map(|body| serde_json::from_slice(&body));
     posts.collect::<Result<_, _>>().map_err(Problem::internal)
 }
 
 /// Fills the page with posts that are still there.
-async fn read(table: &dyn Table, shelf: Shelf, fill: &mut Fill<'_, Bytes>) -> Result<(), Problem> {
+async fn read(
+    posts: &Posts,
+    viewer: Option<UserId>,
+    shelf: Shelf,
+    fill: &mut Fill<'_, Bytes>,
+) -> Result<(), Problem> {
+    let table = posts.table.as_ref();
     while fill.wanted() > 0 {
         let mut rows = match shelf {
             Shelf::Author(author) => match fill.query(&store::author_partition(author)) {
@@ -92,7 +99,10 @@ async fn read(table: &dyn Table, shelf: Shelf, fill: &mut Fill<'_, Bytes>) -> Re
         let more = rows.len() > fill.wanted();
         rows.truncate(fill.wanted());
         let items = store::items(table, &rows).await?;
-        let bodies = items.into_iter().map(|item| item.map(|item| item.body));
+        let bodies = match viewer {
+            Some(viewer) => shown::to(posts, viewer, items).await?,
+            None => items.into_iter().map(|item| item.map(|item| item.body)).collect(),
+        };
         fill.add(rows.iter().map(PostId::to_string).zip(bodies), more);
     }
     Ok(())

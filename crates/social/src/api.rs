@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::store::follows;
+use crate::store::{follows, hides};
 use crate::{Social, model, pages};
 
 pub(crate) fn router() -> OpenApiRouter<Arc<Social>> {
@@ -27,7 +27,7 @@ pub(crate) struct Following {
     following: bool,
 }
 
-/// The follows between the caller and a user, and the user's counts.
+/// How the caller and a user stand, and the user's counts.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FollowState {
@@ -35,6 +35,10 @@ pub(crate) struct FollowState {
     following: bool,
     /// The user follows the caller.
     followed_by: bool,
+    /// The caller blocks the user.
+    blocking: bool,
+    /// The caller mutes the user.
+    muting: bool,
     /// How many follow the user.
     follower_count: u64,
     /// How many the user follows.
@@ -59,7 +63,7 @@ pub(crate) struct Place {
     pub(crate) cursor: Option<String>,
 }
 
-async fn known(social: &Social, user: UserId) -> Result<(), Problem> {
+pub(crate) async fn known(social: &Social, user: UserId) -> Result<(), Problem> {
     match social.peers.profiles(&[user]).await?.pop().flatten() {
         Some(_) => Ok(()),
         None => Err(Problem::not_found("user")),
@@ -77,6 +81,7 @@ async fn known(social: &Social, user: UserId) -> Result<(), Problem> {
     responses(
         (status = 200, description = "The caller follows the user", body = Following),
         (status = 401, description = "No good access token"),
+        (status = 403, description = "`blocked`: one of the two blocks the other"),
         (status = 404, description = "There is no such user"),
         (status = 409, description = "Other requests changed the same follow again and again"),
         (status = 422, description = "`self_follow`"),
@@ -125,7 +130,7 @@ async fn unfollow(
     path = "/users/{userId}/follow",
     tag = "social",
     operation_id = "getFollow",
-    summary = "The follows between the caller and a user, and the user's counts",
+    summary = "How the caller and a user stand, and the user's counts",
     params(("userId" = String, Path, description = "The user's id")),
     responses(
         (status = 200, description = "How things stand", body = FollowState),
@@ -138,11 +143,15 @@ async fn show(
     Caller(caller): Caller,
     Path(user): Path<UserId>,
 ) -> Result<Json<FollowState>, Problem> {
-    let state = follows::state(social.table.as_ref(), caller.user_id, user);
-    let ((), state) = tokio::try_join!(known(&social, user), state)?;
+    let (table, viewer) = (social.table.as_ref(), caller.user_id);
+    let hides = async { Ok(hides::state(table, viewer, user).await?) };
+    let state = follows::state(table, viewer, user);
+    let ((), state, [blocking, muting]) = tokio::try_join!(known(&social, user), state, hides)?;
     Ok(Json(FollowState {
         following: state.following,
         followed_by: state.followed_by,
+        blocking,
+        muting,
         follower_count: state.follower_count,
         following_count: state.following_count,
     }))

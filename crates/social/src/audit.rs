@@ -8,11 +8,21 @@ use kernel::table::{Item, Key, TableError};
 use kernel::{PostId, UserId};
 
 use crate::model::Edge;
+use crate::store::hides::{self, Hide};
 use crate::store::{self, follows, likes};
 
 /// The partitions of index rows.
-const ROWS: [&str; 5] =
-    ["followers#", "followers-by-time#", "following-by-time#", "likes-by-time#", "likes-of#"];
+const ROWS: [&str; 9] = [
+    "followers#",
+    "followers-by-time#",
+    "following-by-time#",
+    "likes-by-time#",
+    "likes-of#",
+    "blocked-by#",
+    "blocks-by-time#",
+    "muted-by#",
+    "mutes-by-time#",
+];
 
 /// What the edges say must be there, and nothing else.
 #[derive(Default)]
@@ -20,6 +30,8 @@ struct Expected {
     /// Index rows, with the id that each holds; empty where the key says it.
     rows: HashMap<Key, String>,
     counts: HashMap<Key, i64>,
+    /// Follows that a block bars: both ways of each pair that is parted.
+    barred: HashSet<Key>,
     findings: Vec<Finding>,
 }
 
@@ -28,6 +40,11 @@ struct Expected {
 pub fn audit(snapshot: &dyn Snapshot) -> Result<Vec<Finding>, TableError> {
     let mut expected = Expected::default();
     let gone = marks(snapshot)?;
+    for (prefix, hide) in [("block#", Hide::Block), ("mute#", Hide::Mute)] {
+        for item in snapshot.items(prefix) {
+            expected.hide(hide, &item?, &gone)?;
+        }
+    }
     for item in snapshot.items("follow#") {
         expected.follow(&item?, &gone)?;
     }
@@ -64,12 +81,39 @@ impl Expected {
     fn follow(&mut self, item: &Item, gone: &HashSet<Key>) -> Result<(), TableError> {
         let (follower, followee): (UserId, UserId) = (owner(item)?, store::row_id(item)?);
         let edge: Edge = item.json()?;
+        if edge.barred != self.barred.remove(&item.key) || edge.barred && edge.on {
+            let detail = format!("barred {}, there {}", edge.barred, edge.on);
+            self.finding("a block bars both follows", &item.key, detail);
+        }
         if edge.on {
             let held = [String::new(), follower.text(), followee.text()];
             self.rows.extend(follows::row_keys(follower, followee, edge.at).into_iter().zip(held));
             self.count(store::user_key(follower, follows::FOLLOWING));
             self.count(store::user_key(followee, follows::FOLLOWERS));
             self.ends(item, gone, &[store::user_gone(follower), store::user_gone(followee)]);
+        }
+        Ok(())
+    }
+
+    fn hide(&mut self, hide: Hide, item: &Item, gone: &HashSet<Key>) -> Result<(), TableError> {
+        let (who, whom): (UserId, UserId) = (owner(item)?, store::row_id(item)?);
+        let edge: Edge = item.json()?;
+        if !edge.on {
+            return Ok(());
+        }
+        let held = [String::new(), whom.text()];
+        self.rows.extend(hide.row_keys(who, whom, edge.at).into_iter().zip(held));
+        self.ends(item, gone, &[store::user_gone(who), store::user_gone(whom)]);
+        match hide {
+            Hide::Mute => self.count(hides::hidden_key(who)),
+            Hide::Block => {
+                for (from, to) in [(who, whom), (whom, who)] {
+                    // Parted once, also where each blocks the other.
+                    if self.barred.insert(follows::edge_key(from, to)) {
+                        self.count(hides::hidden_key(from));
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -120,6 +164,9 @@ impl Expected {
     fn leftovers(mut self) -> Vec<Finding> {
         for (key, _) in std::mem::take(&mut self.rows) {
             self.finding("an edge is in its lists", &key, "no such row".to_owned());
+        }
+        for key in std::mem::take(&mut self.barred) {
+            self.finding("a block bars both follows", &key, "no such row".to_owned());
         }
         for (key, edges) in std::mem::take(&mut self.counts) {
             self.finding("a count equals its edges", &key, format!("none counted, {edges} edges"));

@@ -1,4 +1,4 @@
-//! The social service: who follows whom, and who likes what.
+//! The social service: who follows whom, who likes what, and who wants to see nothing of whom.
 //!
 //! # Keys
 //! | partition | sort key | holds |
@@ -10,8 +10,12 @@
 //! | `like#{post}` | user | the edge, as above |
 //! | `likes-by-time#{post}` | when | the user |
 //! | `likes-of#{user}` | post | an index row, empty |
-//! | `like-changes#{user}` | | a counter of every like and unlike |
+//! | `block#{blocker}`, `mute#{muter}` | whom | the edge, as above |
+//! | `blocked-by#{blocked}`, `muted-by#{muted}` | who | an index row, empty |
+//! | `blocks-by-time#{blocker}`, `mutes-by-time#{muter}` | when | whom |
+//! | `changes#{user}` | | a counter of every change of their likes and of who is hidden from them |
 //! | `user#{user}` | `followers`, `following` | counters |
+//! | `user#{user}` | `hidden` | a counter: whom they mute, and whom a block parts them from |
 //! | `user#{user}` | `gone` | the user is deleted |
 //! | `post#{post}` | `likes` | a counter |
 //! | `post#{post}` | `gone` | the post is deleted |
@@ -26,17 +30,23 @@
 //! it, and events may be handled weeks late from the dead letters; each mark is one tiny row.
 //! Behind a mark no edge can be made again, so what it ends is removed whole, tombstones and all.
 //!
+//! A block undoes the follows of its two people in its own commit, and leaves in both follow edges
+//! that they are barred. So a follow and a like, which read that edge anyway, need no further look
+//! to be refused; and a follow cannot slip in beside a block, since both write the same rows.
+//!
 //! # Routes
 //! `/users/{userId}/follow`, `/users/{userId}/followers`, `/users/{userId}/following`,
+//! `/users/{userId}/block`, `/users/{userId}/mute`, `/users/me/blocks`, `/users/me/mutes`,
 //! `/posts/{postId}/likes`, `/likes`; all need a token.
 //!
 //! # Subscriptions
 //! `social-post-deleted`: PostDeleted, removes the post's likes. They end with their post, without
 //! an event each. `social-user-deleted`: UserDeleted, undoes the user's follows in both directions
-//! and likes, with their events.
+//! and likes, with their events, and removes blocks and mutes by and of them, which nobody is told.
 
 mod api;
 mod audit;
+mod hides_api;
 mod likes_api;
 mod model;
 mod pages;
@@ -49,7 +59,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kernel::bus::{Bus, Subscription};
-use kernel::peers::{Followers, Peers};
+use kernel::peers::{Followers, Peers, Viewed};
 use kernel::sequence::Sequence;
 use kernel::table::Table;
 use kernel::{Clock, Event, EventData, Ids, Limits, PostId, Problem, UserId};
@@ -69,7 +79,7 @@ pub struct Config {
     /// Commits (of 16 to 32 edges) that one delivery of a deletion makes before it queues the
     /// rest anew, so that it ends within the visibility time-out.
     pub commits_per_delivery: usize,
-    /// Memory for what viewers are known to like, in bytes.
+    /// Memory for what viewers are known to like and to see nothing of, in bytes.
     pub viewers_bytes_max: u64,
     /// Set where several processes serve the slice on one table: what another of them has begun
     /// to write is to be seen after this long, their clocks' difference included. None where this
@@ -150,8 +160,14 @@ impl Peers for Social {
     }
 
     /// One read of one item while nothing changed.
-    async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
-        Ok(self.viewers.liked(&*self.table, self.clock.now(), viewer, posts).await?)
+    async fn viewed(
+        &self,
+        viewer: UserId,
+        posts: &[PostId],
+        people: &[UserId],
+    ) -> Result<Viewed, Problem> {
+        let (table, now) = (&*self.table, self.clock.now());
+        Ok(self.viewers.viewed(table, now, viewer, posts, people).await?)
     }
 
     async fn followers(
@@ -174,7 +190,7 @@ impl Peers for Social {
 }
 
 fn router() -> OpenApiRouter<Arc<Social>> {
-    api::router().merge(likes_api::router())
+    api::router().merge(hides_api::router()).merge(likes_api::router())
 }
 
 /// The document of the service's routes.

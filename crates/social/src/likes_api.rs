@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use edge::{Caller, Path, Query};
 use kernel::peers::Peers;
-use kernel::{Page, PostId, Problem, Profile, Time};
+use kernel::{Page, PostId, Problem, Profile, Time, UserId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -83,6 +83,12 @@ async fn known(social: &Social, post: PostId) -> Result<(), Problem> {
     }
 }
 
+/// Who wrote the post.
+async fn author(social: &Social, post: PostId) -> Result<UserId, Problem> {
+    let post = social.peers.posts(&[post]).await?.pop().flatten();
+    post.map(|post| post.author_id).ok_or_else(|| Problem::not_found("post"))
+}
+
 async fn count(social: &Social, post: PostId) -> Result<u64, Problem> {
     Ok(likes::counts(social.table.as_ref(), &[post]).await?.pop().unwrap_or(0))
 }
@@ -98,6 +104,7 @@ async fn count(social: &Social, post: PostId) -> Result<u64, Problem> {
     responses(
         (status = 200, description = "The caller likes the post", body = Liked),
         (status = 401, description = "No good access token"),
+        (status = 403, description = "`blocked`: the author and the caller are kept apart"),
         (status = 404, description = "Unknown or deleted"),
         (status = 409, description = "Other requests changed the same like again and again"),
     )
@@ -107,8 +114,8 @@ async fn like(
     Caller(caller): Caller,
     Path(post): Path<PostId>,
 ) -> Result<Json<Liked>, Problem> {
-    known(&social, post).await?;
-    likes::like(&social, caller.user_id, post).await?;
+    let author = author(&social, post).await?;
+    likes::like(&social, caller.user_id, post, author).await?;
     Ok(Json(Liked { liked: true, like_count: count(&social, post).await? }))
 }
 
@@ -166,14 +173,15 @@ async fn likers(
     let limit = social.config.limits.page(place.limit.as_deref())?;
     let (name, partition) = (format!("likes of {post}"), likes::by_time(post));
     let (posts, cursor) = ([post], place.cursor.as_deref());
-    let ((), page, like_count, liked) = tokio::try_join!(
+    let ((), page, like_count, viewed) = tokio::try_join!(
         known(&social, post),
         pages::people(&social, &name, &partition, limit, cursor),
         count(&social, post),
-        social.liked(caller.user_id, &posts),
+        social.viewed(caller.user_id, &posts, &[]),
     )?;
+    let liked = viewed.liked.first().copied().unwrap_or(false);
     let page = page.map(|(user, liked_at)| Liker { user, liked_at });
-    Ok(Json(Likers { page, like_count, liked: liked.first().copied().unwrap_or(false) }))
+    Ok(Json(Likers { page, like_count, liked }))
 }
 
 #[utoipa::path(
@@ -200,12 +208,12 @@ async fn states(
     if posts.is_empty() {
         return Ok(Json(LikesOfPosts { items: Vec::new() }));
     }
-    let (exist, counts, liked) = tokio::try_join!(
+    let (exist, counts, viewed) = tokio::try_join!(
         social.peers.posts_exist(&posts),
         likes::counts(social.table.as_ref(), &posts),
-        social.liked(caller.user_id, &posts),
+        social.viewed(caller.user_id, &posts, &[]),
     )?;
-    let states = posts.into_iter().zip(exist).zip(counts).zip(liked);
+    let states = posts.into_iter().zip(exist).zip(counts).zip(viewed.liked);
     let items = states.filter_map(|(((post_id, exists), like_count), liked)| {
         exists.then_some(PostLikes { post_id, like_count, liked })
     });

@@ -4,7 +4,9 @@ use kernel::{Code, FieldError, Problem, Time, UserId};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-/// A follow or a like, there or undone.
+use crate::store::hides::Hide;
+
+/// A follow, a like, a block or a mute, there or undone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(crate) struct Edge {
     /// Grows by one with each change.
@@ -14,6 +16,9 @@ pub(crate) struct Edge {
     pub(crate) at: Ulid,
     /// Whether it is there.
     pub(crate) on: bool,
+    /// Of a follow: one of the two blocks the other, so it cannot be made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) barred: bool,
 }
 
 impl Edge {
@@ -21,9 +26,18 @@ impl Edge {
     pub(crate) fn made(before: Option<Edge>, at: Ulid) -> Option<Edge> {
         match before {
             Some(Edge { on: true, .. }) => None,
-            Some(Edge { version, .. }) => Some(Edge { version: version + 1, at, on: true }),
-            None => Some(Edge { version: 1, at, on: true }),
+            before => {
+                let version = before.map_or(0, |edge| edge.version) + 1;
+                Some(Edge { version, at, on: true, barred: false })
+            }
         }
+    }
+
+    /// The edge, not there, barred or no longer; it counts as a change only where it was there.
+    pub(crate) fn barred(before: Option<Edge>, barred: bool) -> Edge {
+        let never = Edge { version: 0, at: Ulid::nil(), on: false, barred };
+        let edge = Edge::undone(before).or(before).unwrap_or(never);
+        Edge { barred, ..edge }
     }
 
     /// The edge after somebody asked to undo it; none when it is not there.
@@ -46,6 +60,24 @@ pub(crate) fn check_follow(follower: UserId, followee: UserId) -> Result<(), Pro
         return Err(Problem { errors, ..Problem::new(Code::SelfFollow, detail) });
     }
     Ok(())
+}
+
+/// Nobody blocks or mutes themselves.
+pub(crate) fn check_hide(hide: Hide, who: UserId, whom: UserId) -> Result<(), Problem> {
+    if who == whom {
+        let code = match hide {
+            Hide::Block => Code::SelfBlock,
+            Hide::Mute => Code::SelfMute,
+        };
+        let errors = vec![FieldError::new("userId", "Somebody else's id.")];
+        return Err(Problem { errors, ..Problem::new(code, "That would be yourself.") });
+    }
+    Ok(())
+}
+
+/// 403: one of the two blocks the other. Which of them is not told.
+pub(crate) fn blocked() -> Problem {
+    Problem::new(Code::Blocked, "One of you blocks the other.")
 }
 
 /// What a deleted user's request is answered with, when it was on its way during the deletion.

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use kernel::bus::{Handler, Message, QueueSpec, Reaction, Subscription};
 use kernel::{EventData, EventKind, PostId, Problem, UserId};
 
+use crate::store::hides::Hide;
 use crate::{Social, store};
 
 /// The service's queues.
@@ -14,7 +15,7 @@ pub const QUEUES: &[QueueSpec] = &[POST_DELETED, USER_DELETED];
 /// Posts whose likes go.
 const POST_DELETED: QueueSpec =
     QueueSpec { name: "social-post-deleted", kinds: &[EventKind::PostDeleted] };
-/// Users whose follows and likes go.
+/// Users whose follows, likes, blocks and mutes go.
 const USER_DELETED: QueueSpec =
     QueueSpec { name: "social-user-deleted", kinds: &[EventKind::UserDeleted] };
 
@@ -65,6 +66,8 @@ async fn forget_user(social: &Social, user: UserId) -> Result<bool, Problem> {
         let done = match left {
             LeftOfUser::Following => store::follows::undo_following(social, user).await?,
             LeftOfUser::Followers => store::follows::undo_followers(social, user).await?,
+            LeftOfUser::HidesBy(hide) => store::hides::remove_by(social, hide, user).await?,
+            LeftOfUser::HidesOf(hide) => store::hides::remove_of(social, hide, user).await?,
             LeftOfUser::Likes => store::likes::undo_of_user(social, user).await?,
         };
         // Only pieces count: a repetition must come further than the look at what is done.
@@ -74,7 +77,11 @@ async fn forget_user(social: &Social, user: UserId) -> Result<bool, Problem> {
                 left
             }
             (true, LeftOfUser::Following) => LeftOfUser::Followers,
-            (true, LeftOfUser::Followers) => LeftOfUser::Likes,
+            (true, LeftOfUser::Followers) => LeftOfUser::HidesBy(Hide::Block),
+            (true, LeftOfUser::HidesBy(Hide::Block)) => LeftOfUser::HidesBy(Hide::Mute),
+            (true, LeftOfUser::HidesBy(Hide::Mute)) => LeftOfUser::HidesOf(Hide::Block),
+            (true, LeftOfUser::HidesOf(Hide::Block)) => LeftOfUser::HidesOf(Hide::Mute),
+            (true, LeftOfUser::HidesOf(Hide::Mute)) => LeftOfUser::Likes,
             (true, LeftOfUser::Likes) => return Ok(true),
         };
     }
@@ -86,5 +93,7 @@ async fn forget_user(social: &Social, user: UserId) -> Result<bool, Problem> {
 enum LeftOfUser {
     Following,
     Followers,
+    HidesBy(Hide),
+    HidesOf(Hide),
     Likes,
 }

@@ -1,13 +1,15 @@
-//! Follows and likes in the table.
+//! Follows, likes, blocks and mutes in the table.
 
 pub(crate) mod follows;
+pub(crate) mod hides;
 pub(crate) mod likes;
 
 use std::str::FromStr;
 
 use bytes::Bytes;
+use kernel::peers::Followers;
 use kernel::sequence::Ticket;
-use kernel::table::{Item, Key, TableError, Write};
+use kernel::table::{Item, Key, Query, Table, TableError, Write};
 use kernel::{PostId, Problem, UserId};
 
 use crate::Social;
@@ -53,6 +55,28 @@ fn edge_of(item: Option<&Item>) -> Result<Option<Edge>, TableError> {
     item.map(Item::json).transpose()
 }
 
+/// What a counter says.
+pub(crate) fn count(counter: Option<&Item>) -> u64 {
+    counter.map_or(0, |item| u64::try_from(item.count).unwrap_or(0))
+}
+
+/// A page of an index by people, in the order of their ids.
+async fn index(
+    table: &dyn Table,
+    partition: String,
+    after: Option<UserId>,
+    limit: usize,
+) -> Result<Followers, Problem> {
+    let mut query = Query::all(partition, limit);
+    if let Some(after) = after {
+        query = query.above(after.to_string());
+    }
+    let found = table.query(query).await?;
+    let users = found.items.iter().map(row_id).collect::<Result<Vec<UserId>, _>>()?;
+    let next = found.next.and_then(|_| users.last().copied());
+    Ok(Followers { users, next })
+}
+
 /// The edge after it was made with a ticket, or undone without one; none when it is so already.
 fn turned(before: Option<Edge>, made: Option<&Ticket>) -> Option<Edge> {
     match made {
@@ -79,4 +103,21 @@ fn piece_done(committed: Result<(), TableError>) -> Result<bool, Problem> {
         Ok(()) | Err(TableError::Unmet(_) | TableError::Contended) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Commits a piece with its effect on the deleted user's counter; the last one removes the counter.
+async fn commit_piece(
+    social: &Social,
+    counter: Key,
+    delta: i64,
+    mut writes: Vec<Write>,
+) -> Result<bool, Problem> {
+    if writes.is_empty() {
+        social.table.commit(vec![Write::delete(counter)]).await?;
+        return Ok(true);
+    }
+    if delta != 0 {
+        writes.push(Write::add(counter, delta));
+    }
+    piece_done(social.table.commit(writes).await)
 }

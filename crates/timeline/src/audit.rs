@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use kernel::audit::{Finding, Snapshot};
-use kernel::peers::Peers;
+use kernel::peers::{Peers, Regard};
 use kernel::table::{Item, TableError};
 use kernel::{PostId, Problem, UserId};
 
@@ -51,11 +51,35 @@ pub async fn audit(snapshot: &dyn Snapshot, peers: &dyn Peers) -> Result<Vec<Fin
             let detail = format!("social service says {}", told.contains(author));
             findings.push(Finding { rule: "projection equals follows", place, detail });
         }
+        check_mutes(*user, authors, &edges, peers, &mut findings).await?;
         let rows = feeds.take(snapshot, *user)?;
         feeds.check_rows(*user, &rows, authors, peers, &mut findings).await?;
         feeds.check_complete(*user, &rows, authors, peers, &mut findings).await?;
     }
     Ok(findings)
+}
+
+/// Whom a person mutes, of those they follow, must be as the social service says.
+async fn check_mutes(
+    user: UserId,
+    authors: &BTreeSet<UserId>,
+    edges: &Edges,
+    peers: &dyn Peers,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Problem> {
+    let authors: Vec<UserId> = authors.iter().copied().collect();
+    for authors in authors.chunks(IDS_MAX) {
+        let regards = peers.viewed(user, &[], authors).await?.regards;
+        for (author, regard) in authors.iter().zip(regards) {
+            let muted = regard == Regard::Muted;
+            if edges.get(&(user, *author)).is_some_and(|edge| edge.muted != muted) {
+                let place = format!("following#{user} {author}");
+                let detail = format!("social service says {muted}");
+                findings.push(Finding { rule: "projection equals mutes", place, detail });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn partition_id(item: &Item, prefix: &str) -> Result<UserId, TableError> {

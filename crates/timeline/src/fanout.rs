@@ -160,16 +160,19 @@ impl Timeline {
         let Post { post_id, author_id, .. } = *job.post;
         let first = job.after.is_none();
         let big = first && followers > self.config.big_followers;
-        let (mut users, next) = if big {
+        let (ends, next) = if big {
             (store::all_followers(table, author_id).await?, None)
         } else if first && followers == 0 {
             (Vec::new(), None)
         } else {
             store::followers(table, author_id, job.after, self.config.fanout_page).await?
         };
-        if first {
-            users.insert(0, author_id);
-        }
+        // The rows of those who mute the author are there for the day when they no longer do.
+        let muted: HashSet<_> =
+            ends.iter().filter(|end| end.muted).map(|end| end.user_id).collect();
+        let author_too = first.then_some(author_id);
+        let users = author_too.into_iter().chain(ends.iter().map(|end| end.user_id));
+        let users: Vec<UserId> = users.collect();
         let mut keys: Vec<Key> = if big {
             vec![store::author_key(author_id, post_id), store::feed_key(author_id, post_id)]
         } else {
@@ -177,7 +180,7 @@ impl Timeline {
         };
         // A row that is there keeps its arrival, so that nobody is given the post again.
         let there = store::get_all(table, &keys).await?;
-        let told = if big {
+        let mut told = if big {
             if job.again || there[0].is_none() { users.clone() } else { Vec::new() }
         } else {
             let mut told = Vec::with_capacity(users.len());
@@ -190,6 +193,7 @@ impl Timeline {
             }
             told
         };
+        told.retain(|user| !muted.contains(user));
         let mut there = there.iter();
         keys.retain(|_| there.next().is_some_and(Option::is_none));
         let body = json(&RowBody { author_id, arrival, gone: false });

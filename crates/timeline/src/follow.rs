@@ -1,7 +1,9 @@
-//! Follows: the projection of who follows whom, and what a follow brings into a feed or takes out.
+//! Follows: the projection of who follows whom, and what a follow brings into a feed or takes out;
+//! and mutes, which are noted in the follows that they silence.
 
-use kernel::event::Follow;
-use kernel::table::{Attempt, Condition, Scatter, Write, retry};
+use kernel::event::{Follow, Mute};
+use kernel::peers::Regard;
+use kernel::table::{Attempt, Condition, Scatter, Write, get_one, retry};
 use kernel::{PostId, Problem, UserId};
 
 use crate::model::{Edge, Row};
@@ -33,8 +35,7 @@ impl Timeline {
         if follower_id == followee_id {
             return Ok(());
         }
-        let edge = Edge { version, on };
-        if !retry(|| self.project(follower_id, followee_id, edge)).await? {
+        if !retry(|| self.project(follower_id, followee_id, (version, on))).await? {
             return Ok(());
         }
         if on {
@@ -46,7 +47,12 @@ impl Timeline {
 
     /// Whether the edge now stands as told. The same event again finds it so, and what follows is
     /// done again: the first time may have ended half way.
-    async fn project(&self, follower: UserId, author: UserId, edge: Edge) -> Result<bool, Attempt> {
+    async fn project(
+        &self,
+        follower: UserId,
+        author: UserId,
+        (version, on): (u64, bool),
+    ) -> Result<bool, Attempt> {
         let table = &*self.parts.table;
         let left = [store::left_key(follower), store::left_key(author)];
         let [a, b] = left.clone();
@@ -56,10 +62,12 @@ impl Timeline {
         }
         let before: Option<Edge> = store::body(items[0].as_ref())?;
         if let Some(before) = before
-            && before.version >= edge.version
+            && before.version >= version
         {
-            return Ok(before == edge);
+            return Ok((before.version, before.on) == (version, on));
         }
+        let muted = on && self.is_muted(follower, author).await?;
+        let edge = Edge { version, on, muted };
         let off_until = self.parts.clock.now() + self.config.tombstones;
         let condition = Condition::unchanged(items[0].as_ref());
         let mut writes = edge_writes((follower, author), edge, condition, off_until).to_vec();
@@ -70,6 +78,35 @@ impl Timeline {
         }
         table.commit(writes).await?;
         Ok(true)
+    }
+
+    /// Notes whether the follower mutes the author. Changes of one mute come in any order, so which
+    /// is the last is asked; whoever asked before another wrote asks again.
+    pub(crate) async fn mute_changed(&self, mute: &Mute) -> Result<(), Problem> {
+        retry(|| self.project_mute(mute.muter_id, mute.muted_id)).await?;
+        self.parts.feed.forget(&[mute.muter_id]).await
+    }
+
+    async fn project_mute(&self, follower: UserId, author: UserId) -> Result<(), Attempt> {
+        let table = &*self.parts.table;
+        let item = get_one(table, store::follower_key(author, follower)).await?;
+        // A mute of somebody who is not followed is asked about when they are.
+        let Some(before) = store::body::<Edge>(item.as_ref())?.filter(|edge| edge.on) else {
+            return Ok(());
+        };
+        let edge = Edge { muted: self.is_muted(follower, author).await?, ..before };
+        if edge != before {
+            let off_until = self.parts.clock.now() + self.config.tombstones;
+            let condition = Condition::unchanged(item.as_ref());
+            let writes = edge_writes((follower, author), edge, condition, off_until);
+            table.commit(writes.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    async fn is_muted(&self, follower: UserId, author: UserId) -> Result<bool, Problem> {
+        let viewed = self.parts.peers.viewed(follower, &[], &[author]).await?;
+        Ok(viewed.regards == [Regard::Muted])
     }
 
     /// Brings the author's newest posts into the follower's feed. Posts written from now on come by
@@ -86,7 +123,7 @@ impl Timeline {
         let posts: Vec<PostId> = posts.iter().map(|post| post.post_id).collect();
         let mut turn = self.turns.take().await?;
         let done = async {
-            if store::followed(table, user, &[author]).await?.contains(&author) {
+            if store::follows(table, user, author).await? {
                 if let Some(oldest) = posts.last().filter(|_| more) {
                     store::raise_mark(table, user, *oldest).await?;
                 }
@@ -128,7 +165,7 @@ impl Timeline {
         self.parts.feed.forget(&[user]).await?;
         let mut turn = self.turns.take().await?;
         let done = async {
-            if !store::followed(table, user, &[author]).await?.contains(&author) {
+            if !store::follows(table, user, author).await? {
                 let rows = self.rows_of(user, author).await?;
                 let keys = rows.iter().map(|row| store::feed_key(user, row.post_id));
                 turn.write(keys.map(Scatter::Delete).collect()).await?;

@@ -14,7 +14,7 @@
 //! | `big` | author | authors that have `author#A` rows |
 //! | `mark#U` | | the feed holds everything from this post on; older pages are pulled |
 //! | `cut#U` | | the last arrival among the rows that were cut off the feed |
-//! | `follower#A` | user | version and state of the edge (a tombstone when off) |
+//! | `follower#A` | user | version and state of the edge (a tombstone when off); muted? |
 //! | `following#U` | author | the same edge seen from the other end |
 //! | `followers#A` | | counter of followers |
 //! | `gone#P` | | tombstone of a post |
@@ -36,7 +36,8 @@
 //! # Subscriptions
 //!
 //! `timeline-fanout` (PostCreated), `timeline-removal` (PostDeleted), `timeline-follow`
-//! (FollowCreated, FollowDeleted), `timeline-user` (UserProfileUpdated, UserDeleted).
+//! (FollowCreated, FollowDeleted, MuteCreated, MuteDeleted), `timeline-user` (UserProfileUpdated,
+//! UserDeleted).
 
 mod api;
 pub mod audit;

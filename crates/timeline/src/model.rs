@@ -47,6 +47,17 @@ pub(crate) struct Edge {
     #[serde(rename = "v")]
     pub(crate) version: u64,
     pub(crate) on: bool,
+    /// The follower mutes the author: their posts are in the feed's rows, and not shown.
+    #[serde(default, rename = "m", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) muted: bool,
+}
+
+/// Who is at the other end of a follow that is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct End {
+    pub(crate) user_id: UserId,
+    /// Whether the follower, whichever end that is, mutes the author.
+    pub(crate) muted: bool,
 }
 
 /// A place in a feed: a post, and the last arrival that the reader has been given or can reach.

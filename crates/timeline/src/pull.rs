@@ -36,12 +36,11 @@ fn newest_first(posts: &mut Vec<Post>, wanted: usize) {
 }
 
 impl Timeline {
-    /// The viewer and everybody whom the viewer follows.
+    /// The viewer and everybody whom the viewer follows and does not mute.
     async fn sources(&self, viewer: UserId) -> Result<Vec<UserId>, Problem> {
-        let mut authors = store::all_following(&*self.parts.table, viewer).await?;
-        authors.retain(|author| *author != viewer);
-        authors.push(viewer);
-        Ok(authors)
+        let followed = store::all_following(&*self.parts.table, viewer).await?;
+        let heard = followed.into_iter().filter(|end| !end.muted && end.user_id != viewer);
+        Ok(heard.map(|end| end.user_id).chain([viewer]).collect())
     }
 
     /// The newest entries below `before`; what has a row that arrived after `seen` is left out, for
@@ -88,7 +87,7 @@ impl Timeline {
         seen: u64,
     ) -> Result<HashSet<PostId>, Problem> {
         let table = &*self.parts.table;
-        let big: HashSet<_> = store::big_followed(table, viewer).await?.into_iter().collect();
+        let big: HashSet<_> = store::big_heard(table, viewer).await?.into_iter().collect();
         let mut keys: Vec<_> =
             entries.iter().map(|entry| store::feed_key(viewer, entry.post_id)).collect();
         let of_big = entries.iter().filter(|entry| big.contains(&entry.author_id));

@@ -18,7 +18,12 @@ pub(crate) const REMOVAL: QueueSpec =
     QueueSpec { name: "timeline-removal", kinds: &[EventKind::PostDeleted] };
 const FOLLOW: QueueSpec = QueueSpec {
     name: "timeline-follow",
-    kinds: &[EventKind::FollowCreated, EventKind::FollowDeleted],
+    kinds: &[
+        EventKind::FollowCreated,
+        EventKind::FollowDeleted,
+        EventKind::MuteCreated,
+        EventKind::MuteDeleted,
+    ],
 };
 pub(crate) const USER: QueueSpec = QueueSpec {
     name: "timeline-user",
@@ -72,6 +77,9 @@ impl Timeline {
             EventData::PostDeleted(post) => self.remove_post(message, post).await,
             EventData::FollowCreated(follow) => self.follow_changed(follow, true).await,
             EventData::FollowDeleted(follow) => self.follow_changed(follow, false).await,
+            EventData::MuteCreated(mute) | EventData::MuteDeleted(mute) => {
+                self.mute_changed(mute).await
+            }
             EventData::UserDeleted(user) => self.user_left(message, user.user_id).await,
             EventData::UserProfileUpdated(profile) => {
                 self.objects.keep_author(profile);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use kernel::feed::FeedEntry;
 use kernel::page::Direction;
-use kernel::peers::Peers;
+use kernel::peers::{Peers, Regard, Viewed};
 use kernel::{Limit, PostId, Problem, UserId};
 
 use crate::Timeline;
@@ -29,7 +29,7 @@ pub(crate) struct Hydrated {
     posts: Posts,
     authors: Vec<Author>,
     /// None while the social service is away.
-    liked: Option<Vec<bool>>,
+    viewed: Option<Viewed>,
     exist: Vec<bool>,
 }
 
@@ -52,8 +52,9 @@ impl Item {
 }
 
 /// Asks for everything that the entries show, in parallel. Shared objects come from the caches;
-/// whether a post exists and is liked by the viewer is always asked anew. Authors and likes may be
-/// missing; without the post service there is nothing to show.
+/// whether a post exists, is liked by the viewer, and is to be shown to them is always asked anew.
+/// Authors and likes may be missing, and whom the viewer blocks or mutes is then as the skeleton
+/// knew it; without the post service there is nothing to show.
 pub(crate) async fn hydrate(
     objects: &Objects,
     peers: &dyn Peers,
@@ -62,23 +63,28 @@ pub(crate) async fn hydrate(
 ) -> Result<Hydrated, Problem> {
     let ids: Vec<PostId> = entries.iter().map(|entry| entry.post_id).collect();
     let writers: Vec<UserId> = entries.iter().map(|entry| entry.author_id).collect();
-    let (posts, authors, liked, exist) = tokio::try_join!(
+    let (posts, authors, viewed, exist) = tokio::try_join!(
         objects.posts(peers, &ids),
         objects.authors(peers, &writers),
-        async { if_there("liked", peers.liked(viewer, &ids).await) },
+        async { if_there("liked", peers.viewed(viewer, &ids, &writers).await) },
         peers.posts_exist(&ids),
     )?;
-    Ok(Hydrated { posts, authors, liked, exist })
+    Ok(Hydrated { posts, authors, viewed, exist })
 }
 
-/// Drops what may not be shown: deleted posts, and posts of people who are gone. What the viewer
-/// does not follow any more was dropped with the skeleton.
+/// Drops what may not be shown: deleted posts, and posts of people who are gone, whom the viewer
+/// mutes, or from whom a block parts them. What the viewer does not follow any more was dropped
+/// with the skeleton.
 pub(crate) fn rules(entries: &[FeedEntry], hydrated: Hydrated) -> Vec<Item> {
-    let Hydrated { posts, authors, liked, exist } = hydrated;
+    let Hydrated { posts, authors, viewed, exist } = hydrated;
     let mut items = Vec::with_capacity(entries.len());
     let Posts { shown, uncounted } = posts;
     let hydrated = entries.iter().zip(shown).zip(authors).zip(exist);
     for (place, (((entry, post), author), exists)) in hydrated.enumerate() {
+        let viewed = viewed.as_ref();
+        if viewed.is_some_and(|viewed| viewed.regards[place] != Regard::Open) {
+            continue;
+        }
         let author = match author {
             Author::Known(author) => Some(author),
             Author::Unknown => None,
@@ -86,7 +92,7 @@ pub(crate) fn rules(entries: &[FeedEntry], hydrated: Hydrated) -> Vec<Item> {
         };
         if let (Some(post), true) = (post, exists) {
             let like_count = (!uncounted.contains(&place)).then(|| post.likes());
-            let liked = liked.as_ref().map(|liked| liked[place]);
+            let liked = viewed.map(|viewed| viewed.liked[place]);
             items.push(Item { post_id: entry.post_id, post, author, like_count, liked });
         }
     }

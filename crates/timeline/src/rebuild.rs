@@ -1,8 +1,9 @@
 //! A feed made anew from the other services: what `mini-sns verify --repair` does, and on AWS
 //! `mini-sns restore`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
+use kernel::peers::Regard;
 use kernel::table::{Attempt, Condition, Scatter, Write, get_one, retry};
 use kernel::{PostId, Problem, UserId};
 
@@ -22,18 +23,22 @@ impl Timeline {
     pub async fn rebuild(&self, user: UserId) -> Result<(), Problem> {
         let table = &*self.parts.table;
         let follows = self.follows(user).await?;
-        let projected: HashSet<_> = store::all_following(table, user).await?.into_iter().collect();
-        for author in follows.symmetric_difference(&projected) {
-            let on = follows.contains(author);
-            retry(|| self.set_edge(user, *author, on)).await?;
+        let wanted = self.muted_among(user, &follows).await?;
+        let projected = store::all_following(table, user).await?.into_iter();
+        let projected: HashMap<_, _> = projected.map(|end| (end.user_id, end.muted)).collect();
+        for author in wanted.keys().chain(projected.keys()) {
+            let end = wanted.get(author).copied();
+            if end != projected.get(author).copied() {
+                retry(|| self.set_edge(user, *author, end)).await?;
+            }
         }
-        let wanted = self.config.backfill_posts;
+        let count = self.config.backfill_posts;
         let mut newest: Vec<(UserId, Vec<PostId>)> = Vec::new();
         for author in follows.iter().copied().chain([user]) {
-            let posts = self.parts.peers.newest_posts(author, None, wanted + 1).await?;
+            let posts = self.parts.peers.newest_posts(author, None, count + 1).await?;
             let mut posts: Vec<_> = posts.iter().map(|post| post.post_id).collect();
-            if posts.len() > wanted {
-                posts.truncate(wanted);
+            if posts.len() > count {
+                posts.truncate(count);
                 if let Some(oldest) = posts.last() {
                     store::raise_mark(table, user, *oldest).await?;
                 }
@@ -63,14 +68,37 @@ impl Timeline {
         }
     }
 
-    /// Sets an edge without an event: it keeps its version, so that the next event counts.
-    async fn set_edge(&self, user: UserId, author: UserId, on: bool) -> Result<(), Attempt> {
+    /// Which of those whom the person follows they mute.
+    async fn muted_among(
+        &self,
+        user: UserId,
+        follows: &HashSet<UserId>,
+    ) -> Result<HashMap<UserId, bool>, Problem> {
+        let authors: Vec<UserId> = follows.iter().copied().collect();
+        let mut muted = HashMap::with_capacity(authors.len());
+        for authors in authors.chunks(IDS_MAX) {
+            let regards = self.parts.peers.viewed(user, &[], authors).await?.regards;
+            let flags = regards.iter().map(|regard| *regard == Regard::Muted);
+            muted.extend(authors.iter().copied().zip(flags));
+        }
+        Ok(muted)
+    }
+
+    /// Sets an edge, on and muted or not, or off, without an event: it keeps its version, so that
+    /// the next event counts.
+    async fn set_edge(
+        &self,
+        user: UserId,
+        author: UserId,
+        end: Option<bool>,
+    ) -> Result<(), Attempt> {
         let table = &*self.parts.table;
         let item = get_one(table, store::follower_key(author, user)).await?;
         let before: Option<Edge> = store::body(item.as_ref())?;
         let version = before.map_or(0, |before| before.version);
         let off_until = self.parts.clock.now() + self.config.tombstones;
-        let edge = Edge { version, on };
+        let (on, muted) = (end.is_some(), end.unwrap_or_default());
+        let edge = Edge { version, on, muted };
         let condition = Condition::unchanged(item.as_ref());
         let mut writes = edge_writes((user, author), edge, condition, off_until).to_vec();
         let delta = i64::from(on) - i64::from(before.is_some_and(|before| before.on));

@@ -47,7 +47,8 @@ impl Timeline {
         let table = &*self.parts.table;
         let DeletedPost { post_id, author_id, .. } = *deleted;
         let page = self.config.fanout_page;
-        let (mut users, next) = store::followers(table, author_id, after, page).await?;
+        let (ends, next) = store::followers(table, author_id, after, page).await?;
+        let mut users: Vec<UserId> = ends.iter().map(|end| end.user_id).collect();
         let mut keys = Vec::with_capacity(users.len() + 2);
         if after.is_none() {
             users.push(author_id);

@@ -58,7 +58,7 @@ impl Timeline {
     ) -> Result<Walk, Problem> {
         let table = &*self.parts.table;
         let mark = store::mark(table, viewer).await?;
-        let big = store::big_followed(table, viewer).await?;
+        let big = store::big_heard(table, viewer).await?;
         let mut entries = Vec::with_capacity(wanted + WALK_ROWS);
         loop {
             let (rows, exhausted) =
@@ -66,7 +66,7 @@ impl Timeline {
             let above = |row: &&Row| mark.is_none_or(|mark| row.post_id >= mark);
             let at_mark = !rows.iter().all(|row| above(&row));
             let kept = rows.iter().filter(above).filter(|row| !row.gone && row.arrival <= seen);
-            entries.extend(self.still_followed(viewer, kept.map(Row::entry).collect()).await?);
+            entries.extend(self.still_heard(viewer, kept.map(Row::entry).collect()).await?);
             before = rows.last().map(|row| row.post_id).or(before);
             if exhausted || at_mark || entries.len() > wanted {
                 return Ok(Walk { entries, exhausted: exhausted || at_mark, mark, before });
@@ -74,15 +74,15 @@ impl Timeline {
         }
     }
 
-    async fn still_followed(
+    async fn still_heard(
         &self,
         viewer: UserId,
         mut entries: Vec<FeedEntry>,
     ) -> Result<Vec<FeedEntry>, Problem> {
         let authors: HashSet<_> = entries.iter().map(|entry| entry.author_id).collect();
         let authors: Vec<_> = authors.into_iter().filter(|author| *author != viewer).collect();
-        let followed = store::followed(&*self.parts.table, viewer, &authors).await?;
-        entries.retain(|entry| followed.contains(&entry.author_id));
+        let heard = store::heard(&*self.parts.table, viewer, &authors).await?;
+        entries.retain(|entry| heard.contains(&entry.author_id));
         Ok(entries)
     }
 

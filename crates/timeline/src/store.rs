@@ -10,7 +10,7 @@ use kernel::{PostId, Problem, Time, UserId};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::model::{Edge, Row, RowBody, merge};
+use crate::model::{Edge, End, Row, RowBody, merge};
 
 const BIG: &str = "big";
 
@@ -176,36 +176,43 @@ where
     .await
 }
 
-/// Those of `authors` that `user` follows, by this service's own projection; the user too.
-pub(crate) async fn followed(
+/// Whether `user` follows `author`, by this service's own projection.
+pub(crate) async fn follows(
+    table: &dyn Table,
+    user: UserId,
+    author: UserId,
+) -> Result<bool, TableError> {
+    let edge: Option<Edge> = body(get_one(table, following_key(user, author)).await?.as_ref())?;
+    Ok(edge.is_some_and(|edge| edge.on))
+}
+
+/// Those of `authors` that `user` follows and does not mute; the user too.
+pub(crate) async fn heard(
     table: &dyn Table,
     user: UserId,
     authors: &[UserId],
 ) -> Result<HashSet<UserId>, TableError> {
     let keys: Vec<_> = authors.iter().map(|author| following_key(user, *author)).collect();
     let edges = get_all(table, &keys).await?;
-    let mut followed = HashSet::from([user]);
+    let mut heard = HashSet::from([user]);
     for (author, edge) in authors.iter().zip(edges) {
-        if edge.map(|edge| edge.json::<Edge>()).transpose()?.is_some_and(|edge| edge.on) {
-            followed.insert(*author);
+        if body::<Edge>(edge.as_ref())?.is_some_and(|edge| edge.on && !edge.muted) {
+            heard.insert(*author);
         }
     }
-    Ok(followed)
+    Ok(heard)
 }
 
-/// The authors above the threshold that `user` follows.
-pub(crate) async fn big_followed(
-    table: &dyn Table,
-    user: UserId,
-) -> Result<Vec<UserId>, TableError> {
+/// The authors above the threshold that `user` follows and does not mute.
+pub(crate) async fn big_heard(table: &dyn Table, user: UserId) -> Result<Vec<UserId>, TableError> {
     let items = partition(table, BIG).await?;
     if items.is_empty() {
         return Ok(Vec::new());
     }
     let big = items.iter().map(|item| sort_id(&item.key));
     let big: Vec<UserId> = big.collect::<Result<_, _>>()?;
-    let followed = followed(table, user, &big).await?;
-    Ok(big.into_iter().filter(|author| *author != user && followed.contains(author)).collect())
+    let heard = heard(table, user, &big).await?;
+    Ok(big.into_iter().filter(|author| *author != user && heard.contains(author)).collect())
 }
 
 /// A page of one end's edges that are on, by id above `after`, and where to go on.
@@ -214,28 +221,29 @@ pub(crate) async fn edges(
     partition: String,
     after: Option<UserId>,
     limit: usize,
-) -> Result<(Vec<UserId>, Option<UserId>), TableError> {
+) -> Result<(Vec<End>, Option<UserId>), TableError> {
     let mut query = Query::all(partition, limit);
     if let Some(after) = after {
         query = query.above(after.to_string());
     }
     let found = table.query(query).await?;
-    let mut users = Vec::with_capacity(found.items.len());
+    let mut ends = Vec::with_capacity(found.items.len());
     for item in &found.items {
-        if item.json::<Edge>()?.on {
-            users.push(sort_id(&item.key)?);
+        let Edge { on, muted, .. } = item.json()?;
+        if on {
+            ends.push(End { user_id: sort_id(&item.key)?, muted });
         }
     }
     let next = found.next.and_then(|next| next.parse().ok());
-    Ok((users, next))
+    Ok((ends, next))
 }
 
 /// Every edge of one end that is on.
-async fn all_edges(table: &dyn Table, partition: &str) -> Result<Vec<UserId>, TableError> {
+async fn all_edges(table: &dyn Table, partition: &str) -> Result<Vec<End>, TableError> {
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let (users, next) = edges(table, partition.to_owned(), after, QUERY_ITEMS_MAX).await?;
-        all.extend(users);
+        let (ends, next) = edges(table, partition.to_owned(), after, QUERY_ITEMS_MAX).await?;
+        all.extend(ends);
         let Some(next) = next else { return Ok(all) };
         after = Some(next);
     }
@@ -247,7 +255,7 @@ pub(crate) async fn followers(
     author: UserId,
     after: Option<UserId>,
     limit: usize,
-) -> Result<(Vec<UserId>, Option<UserId>), TableError> {
+) -> Result<(Vec<End>, Option<UserId>), TableError> {
     edges(table, author.prefixed("follower#"), after, limit).await
 }
 
@@ -255,15 +263,12 @@ pub(crate) async fn followers(
 pub(crate) async fn all_followers(
     table: &dyn Table,
     author: UserId,
-) -> Result<Vec<UserId>, TableError> {
+) -> Result<Vec<End>, TableError> {
     all_edges(table, &author.prefixed("follower#")).await
 }
 
 /// Everybody whom `user` follows.
-pub(crate) async fn all_following(
-    table: &dyn Table,
-    user: UserId,
-) -> Result<Vec<UserId>, TableError> {
+pub(crate) async fn all_following(table: &dyn Table, user: UserId) -> Result<Vec<End>, TableError> {
     all_edges(table, &user.prefixed("following#")).await
 }
 
@@ -297,7 +302,7 @@ pub(crate) async fn rows_below(
 
 /// Everything that a feed's table rows say.
 pub(crate) struct Scan {
-    /// The rows of those the user follows, newest first.
+    /// The rows of those the user follows and does not mute, newest first.
     pub(crate) rows: Vec<Row>,
     /// Below this post rows may be missing.
     pub(crate) floor: Option<PostId>,
@@ -308,7 +313,7 @@ pub(crate) async fn scan(table: &dyn Table, user: UserId) -> Result<Scan, TableE
     let mut floor = mark(table, user).await?;
     let items = partition(table, feed(user)).await?;
     let mut lists = vec![items.iter().map(row).collect::<Result<Vec<_>, _>>()?];
-    for big in big_followed(table, user).await? {
+    for big in big_heard(table, user).await? {
         let query = Query::all(author(big), QUERY_ITEMS_MAX).descending();
         let found = table.query(query).await?;
         let rows = found.items.iter().map(row).collect::<Result<Vec<_>, _>>()?;
@@ -320,8 +325,8 @@ pub(crate) async fn scan(table: &dyn Table, user: UserId) -> Result<Scan, TableE
     let mut rows = merge(lists);
     let authors: HashSet<_> = rows.iter().map(|row| row.author_id).collect();
     let authors: Vec<_> = authors.into_iter().collect();
-    let followed = followed(table, user, &authors).await?;
-    rows.retain(|row| row.gone || followed.contains(&row.author_id));
+    let heard = heard(table, user, &authors).await?;
+    rows.retain(|row| row.gone || heard.contains(&row.author_id));
     Ok(Scan { rows, floor })
 }
 

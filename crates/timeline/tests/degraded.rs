@@ -17,7 +17,7 @@ use world::client::{Client, entries, listen};
 
 const USER: [&str; 1] = ["profiles"];
 const POST: [&str; 3] = ["posts", "posts_exist", "newest_posts"];
-const SOCIAL: [&str; 2] = ["like_counts", "liked"];
+const SOCIAL: [&str; 2] = ["like_counts", "viewed"];
 
 async fn followed(world: &World) -> (UserId, UserId) {
     let (author, reader) = (world.user(), world.user());

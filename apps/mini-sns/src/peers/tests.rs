@@ -10,7 +10,7 @@ use edge::internal::{Guard, Internal, TokenVerifier};
 use kernel::clock::SystemClock;
 use kernel::identity::session::Sessions;
 use kernel::internal::Service;
-use kernel::peers::Peers;
+use kernel::peers::{Peers, Regard};
 use kernel::{Clock, Code, PostId, UserId};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -93,6 +93,7 @@ async fn every_read_over_http_answers_as_the_service_itself() {
     let process = Process::start(&SECRETS[..1]).await;
     let (author, author_token, _) = process.register("author").await;
     let (reader, reader_token, _) = process.register("reader").await;
+    let (stranger, stranger_token, _) = process.register("stranger").await;
     let mut posts: Vec<PostId> = Vec::new();
     for text in ["one", "two", "three <&> 三"] {
         let post = process.call(Method::POST, "/posts", &author_token, json!({"text": text})).await;
@@ -120,7 +121,17 @@ async fn every_read_over_http_answers_as_the_service_itself() {
     let older = far.newest_posts(author, Some(posts[2]), 100).await.unwrap();
     assert_eq!(older.len(), 1);
     assert_eq!(far.like_counts(&posts).await.unwrap(), [0, 1, 0]);
-    assert_eq!(far.liked(reader, &posts).await.unwrap(), [false, true, false]);
+    let block = format!("/users/{author}/block");
+    process.call(Method::POST, &block, &stranger_token, Value::Null).await;
+    for peers in [&*far as &dyn Peers, &**near] {
+        let viewed = peers.viewed(reader, &posts, &people).await.unwrap();
+        assert_eq!(
+            (viewed.liked, viewed.regards),
+            (vec![false, true, false], vec![Regard::Open; 3])
+        );
+        let viewed = peers.viewed(stranger, &[], &people).await.unwrap();
+        assert_eq!(viewed.regards, [Regard::Blocked, Regard::Open, Regard::Open]);
+    }
     let followers = far.followers(author, None, 1000).await.unwrap();
     assert_eq!((followers.users, followers.next), (vec![reader], None));
     assert_eq!(far.followers(author, Some(reader), 10).await.unwrap().users, []);

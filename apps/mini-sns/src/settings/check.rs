@@ -134,7 +134,7 @@ impl Settings {
         let asked = [
             (User, "peer_user_url", &self.peer_user_url, &[Post, Social, Timeline][..]),
             (Post, "peer_post_url", &self.peer_post_url, &[Social, Timeline]),
-            (Social, "peer_social_url", &self.peer_social_url, &[Timeline]),
+            (Social, "peer_social_url", &self.peer_social_url, &[Post, Timeline]),
         ];
         let serves = |service: &ServiceName| self.services.0.contains(service);
         for (service, option, url, by) in asked {
@@ -243,7 +243,10 @@ mod tests {
         assert!(read(AWS).unwrap().serves_all());
         let peers = "peer_user_url = \"http://u\"\npeer_post_url = \"http://p\"\n";
         let post = "services = \"post\"\npeer_user_url = \"http://u\"\n";
-        for options in [format!("{social}{peers}"), post.to_owned()] {
+        let asked = "peer_social_url = \"http://s\"\n";
+        let line = read(&format!("{AWS}{secret}{post}")).unwrap_err();
+        assert!(line.starts_with("peer_social_url: post asks social"), "{line}");
+        for options in [format!("{social}{peers}"), format!("{post}{asked}")] {
             read(&format!("{AWS}{secret}{options}")).unwrap();
         }
         read(&format!("{AWS}services = \"user\"\n{secret}")).unwrap();

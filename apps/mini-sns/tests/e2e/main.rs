@@ -15,6 +15,7 @@ mod flows;
 mod hostile;
 mod limits;
 mod live;
+mod moderation;
 mod overload;
 mod pages;
 mod person;

@@ -29,6 +29,8 @@ mod hostile;
 mod limits;
 #[path = "../e2e/live.rs"]
 mod live;
+#[path = "../e2e/moderation.rs"]
+mod moderation;
 #[path = "../e2e/pages.rs"]
 mod pages;
 #[path = "../e2e/person.rs"]

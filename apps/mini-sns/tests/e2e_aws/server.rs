@@ -5,14 +5,15 @@ use std::time::Duration;
 
 pub(crate) use crate::program::{client, eventually, program};
 
-use crate::bed::{Bed, Redis, aws_environment};
+use crate::bed::{Bed, Redis, aws_environment, free_port};
 use crate::front::Front;
 use crate::program::Running;
 
 /// How long anything that must happen may take on a slow machine, with emulators on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The services in the order in which they are started: each asks only those before it.
+/// The services in the order in which they are started: each asks only those before it, but for
+/// the post service, which asks the social service too.
 pub(crate) const SERVICES: [&str; 4] = ["user", "post", "social", "timeline"];
 
 /// The contract's number.
@@ -31,6 +32,8 @@ pub(crate) struct Server {
     pub(crate) http: reqwest::Client,
     pub(crate) redis: Redis,
     running: Vec<Running>,
+    /// Where the social service will be: the post service, which starts before, asks it.
+    social: String,
     front: Option<Front>,
     bed: Bed,
     options: Vec<String>,
@@ -49,9 +52,11 @@ impl Server {
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let (http, redis) = (client(), Redis::start());
         let (running, front, url) = (Vec::new(), None, String::new());
-        let mut server = Self { url, http, redis, running, front, bed, options };
+        let social = format!("127.0.0.1:{}", free_port());
+        let mut server = Self { url, http, redis, running, social, front, bed, options };
         for name in SERVICES {
-            let process = Running::spawn(server.command(name, "127.0.0.1:0")).await;
+            let listen = if name == "social" { &server.social } else { "127.0.0.1:0" };
+            let process = Running::spawn(server.command(name, listen)).await;
             server.running.push(process);
         }
         let urls = [0, 1, 2, 3].map(|index| server.running[index].url.as_str());
@@ -74,10 +79,13 @@ impl Server {
         command.args(["--cognito-pool-id", &bed.pool_id, "--cognito-client-id", &bed.client_id]);
         command.args(["--cognito-keys-url", &bed.keys_url()]);
         command.args(["--redis-urls", &self.redis.url(), "--trusted-proxies", "127.0.0.1"]);
-        for (peer, running) in SERVICES.iter().zip(&self.running).take(3) {
+        for (peer, running) in SERVICES.iter().zip(&self.running).take(2) {
             if *peer != name {
                 command.args([&format!("--peer-{peer}-url"), &running.url]);
             }
+        }
+        if name != "social" {
+            command.args(["--peer-social-url", &format!("http://{}", self.social)]);
         }
         command.args(&self.options);
         command

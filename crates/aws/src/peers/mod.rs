@@ -23,10 +23,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use kernel::identity::session::{SessionName, Sessions};
 use kernel::internal::{
-    Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, LIKED, Liked, Newest, POSTS, POSTS_EXIST,
-    POSTS_NEWEST, PROFILES, SESSIONS_OPEN, Service,
+    Edges, FOLLOWERS, FOLLOWING, Ids, LIKE_COUNTS, Newest, POSTS, POSTS_EXIST, POSTS_NEWEST,
+    PROFILES, SESSIONS_OPEN, Service, VIEWED, View,
 };
-use kernel::peers::{Followers, Peers};
+use kernel::peers::{Followers, Peers, Viewed};
 use kernel::{Clock, Code, FieldError, Post, PostId, Problem, Profile, UserId, request};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -410,10 +410,17 @@ impl Peers for RemotePeers {
         self.each(Service::Social, LIKE_COUNTS, posts).await
     }
 
-    async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Result<Vec<bool>, Problem> {
-        let len = posts.len();
-        let question = Liked { viewer, posts: posts.to_vec() };
-        Ok(self.ask(Service::Social, LIKED, &question, |liked: &Vec<_>| liked.len() == len).await?)
+    async fn viewed(
+        &self,
+        viewer: UserId,
+        posts: &[PostId],
+        people: &[UserId],
+    ) -> Result<Viewed, Problem> {
+        let question = View { viewer, posts: posts.to_vec(), people: people.to_vec() };
+        let fits = |viewed: &Viewed| {
+            viewed.liked.len() == posts.len() && viewed.regards.len() == people.len()
+        };
+        Ok(self.ask(Service::Social, VIEWED, &question, fits).await?)
     }
 
     async fn followers(

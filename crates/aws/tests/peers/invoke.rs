@@ -80,10 +80,10 @@ async fn a_function_is_invoked_by_its_alias_with_a_signature() {
 async fn each_service_has_its_function() {
     let (server, address) = Server::start().await;
     let (peers, _) = functions(&address, role());
-    server.answers([reply(200, &json!([true]))]);
+    server.answers([json!([true]), json!([true]), json!([7])].map(|answer| reply(200, &answer)));
     assert!(peers.is_open(UserId(1.into()), "session").await.unwrap());
     assert_eq!(peers.posts_exist(&[POST]).await.unwrap(), [true]);
-    assert_eq!(peers.liked(UserId(1.into()), &[POST]).await.unwrap(), [true]);
+    assert_eq!(peers.like_counts(&[POST]).await.unwrap(), [7]);
     let paths = server.asked().into_iter().map(|asked| asked.path);
     let names: Vec<_> = paths.map(|path| path.split('/').nth(4).unwrap().to_owned()).collect();
     let name = |service: &str| format!("mini-sns-test-{service}%3Alive");

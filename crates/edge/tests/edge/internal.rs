@@ -11,7 +11,7 @@ use edge::internal::{Guard, Internal, TokenVerifier, Until};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use kernel::identity::session::{SessionName, Sessions};
 use kernel::internal::{Claims, Service, WeakSecret};
-use kernel::peers::{Followers, Peers};
+use kernel::peers::{Followers, Peers, Viewed};
 use kernel::{Clock, Post, PostId, Problem, Profile, Time, UserId};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -56,7 +56,7 @@ impl Peers for OnePost {
     async fn like_counts(&self, _: &[PostId]) -> Result<Vec<u64>, Problem> {
         Err(Problem::unavailable(std::io::Error::other(SECRET)))
     }
-    async fn liked(&self, _: UserId, _: &[PostId]) -> Result<Vec<bool>, Problem> {
+    async fn viewed(&self, _: UserId, _: &[PostId], _: &[UserId]) -> Result<Viewed, Problem> {
         panic!("{SECRET}")
     }
     async fn followers(
@@ -302,6 +302,10 @@ async fn failures_are_problems_without_their_causes() {
     let token = good(&site, "social");
     let counts = ask(&site, "/internal/likes/counts", &token, ids()).await;
     counts.assert_problem(503, "unavailable");
-    let liked = json!({"viewer": USER, "posts": [PostId(5.into())]});
-    ask(&site, "/internal/likes/liked", &token, liked).await.assert_problem(500, "internal");
+    let mut view = json!({"viewer": USER, "posts": [PostId(5.into())], "people": []});
+    let viewed = ask(&site, "/internal/viewed", &token, view.clone()).await;
+    viewed.assert_problem(500, "internal");
+    view["people"] = json!(vec![USER; 101]);
+    let over = ask(&site, "/internal/viewed", &token, view).await;
+    over.assert_problem(422, "validation_failed");
 }

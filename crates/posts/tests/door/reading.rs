@@ -276,6 +276,7 @@ async fn the_spread_may_change_from_one_start_to_the_next() {
             world.bus.clone(),
             world.clock.clone(),
             world.ids.clone(),
+            world.apart.clone(),
             config,
         );
         let router = axum::Router::from(other.routes());
@@ -291,4 +292,47 @@ async fn the_spread_may_change_from_one_start_to_the_next() {
     }
     assert_eq!(world.get(user, "/posts").await.ids(), [""; 0]);
     world.audit();
+}
+
+#[tokio::test]
+async fn whom_a_block_parts_see_nothing_of_each_other() {
+    let world = World::with(World::unlimited());
+    let [a, b, c] = [world.user(), world.user(), world.user()];
+    let mut all = Vec::new();
+    for _ in 0..6 {
+        for author in [a, b, c] {
+            all.push((author, world.written(author, "a").await));
+        }
+    }
+    all.reverse();
+    let but = |hidden: UserId| -> Vec<String> {
+        all.iter().filter(|(author, _)| *author != hidden).map(|(_, id)| id.clone()).collect()
+    };
+    *world.apart.0.lock().unwrap() = Some(vec![[a, b]]);
+    for (viewer, hidden) in [(a, b), (b, a)] {
+        let (mut walked, mut uri) = (Vec::new(), "/posts?limit=5".to_owned());
+        loop {
+            let page = world.get(viewer, &uri).await;
+            let next = page.cursor("nextCursor");
+            assert!(next.is_none() || page.ids().len() == 5, "a page is short only at the end");
+            walked.extend(page.ids());
+            let Some(next) = next else { break };
+            uri = format!("/posts?limit=5&cursor={next}");
+        }
+        assert_eq!(walked, but(hidden));
+        let theirs = world.get(viewer, &format!("/posts?authorId={hidden}")).await;
+        assert_eq!((theirs.ids(), theirs.cursor("nextCursor")), (vec![], None));
+        let ids: Vec<&str> = all.iter().map(|(_, id)| id.as_str()).collect();
+        let named = world.get(viewer, &format!("/posts?ids={}", ids.join(","))).await;
+        assert_eq!(named.ids(), but(hidden));
+        for (author, id) in &all {
+            let status = world.get(viewer, &format!("/posts/{id}")).await.status;
+            assert_eq!(status, if *author == hidden { 404 } else { 200 });
+        }
+    }
+    let everything: Vec<String> = all.iter().map(|(_, id)| id.clone()).collect();
+    assert_eq!(world.get(c, "/posts?limit=100").await.ids(), everything);
+    // Reading goes on while nobody says who is apart.
+    *world.apart.0.lock().unwrap() = None;
+    assert_eq!(world.get(a, "/posts?limit=100").await.ids(), everything);
 }

@@ -14,8 +14,9 @@ use kernel::audit::{Finding, Snapshot};
 use kernel::bus::{Bus, BusError, Delivery, Message};
 use kernel::event::DeletedUser;
 use kernel::outbox::Relay;
-use kernel::table::Table;
-use kernel::{Event, EventData, Ids, Principal, Problem, Time, UserId};
+use kernel::peers::{Peers, Regard, Viewed};
+use kernel::table::{Table, TableError};
+use kernel::{Event, EventData, Ids, PostId, Principal, Problem, Time, UserId};
 use posts::{Config, Posts};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -39,6 +40,31 @@ impl Bus for Remembered {
         assert_eq!(queue, posts::QUEUES[0].name);
         self.queued.lock().unwrap().extend_from_slice(messages);
         Ok(())
+    }
+}
+
+/// The social service: who is parted from whom. Away when that is unknown.
+pub(crate) struct Apart(pub(crate) Mutex<Option<Vec<[UserId; 2]>>>);
+
+#[async_trait]
+impl Peers for Apart {
+    async fn viewed(
+        &self,
+        viewer: UserId,
+        _: &[PostId],
+        people: &[UserId],
+    ) -> Result<Viewed, Problem> {
+        let apart = self.0.lock().unwrap();
+        let away = || TableError::Unavailable("nobody is there".into());
+        let apart = apart.as_ref().ok_or_else(away)?;
+        assert!(!people.contains(&viewer) && people.is_sorted() && people.len() <= 100);
+        let parts = |pair: &[UserId; 2], person| pair.contains(&viewer) && pair.contains(person);
+        let regard = |person| match apart.iter().any(|pair| parts(pair, person)) {
+            true => Regard::Blocked,
+            // A mute hides nothing here.
+            false => Regard::Muted,
+        };
+        Ok(Viewed { liked: Vec::new(), regards: people.iter().map(regard).collect() })
     }
 }
 
@@ -107,6 +133,7 @@ pub(crate) struct World {
     pub(crate) table: Arc<dyn Table>,
     data: Arc<Data>,
     pub(crate) bus: Arc<Remembered>,
+    pub(crate) apart: Arc<Apart>,
     pub(crate) posts: Arc<Posts>,
     router: Router,
 }
@@ -148,9 +175,11 @@ impl World {
         let table = data.table();
         let jostling = Jostling::new(table.clone());
         let bus = Arc::new(Remembered::default());
-        let posts = Posts::new(jostling, bus.clone(), clock.clone(), ids.clone(), config);
+        let apart = Arc::new(Apart(Mutex::new(Some(Vec::new()))));
+        let (to, peers) = (bus.clone(), apart.clone());
+        let posts = Posts::new(jostling, to, clock.clone(), ids.clone(), peers, config);
         let router = Router::from(Arc::clone(&posts).routes());
-        Arc::new(Self { clock, ids, table, data, bus, posts, router })
+        Arc::new(Self { clock, ids, table, data, bus, apart, posts, router })
     }
 
     pub(crate) fn user(&self) -> UserId {

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use kernel::event::Follow;
 use kernel::peers::Followers;
 use kernel::sequence::Ticket;
-use kernel::table::{self, Attempt, Condition, Item, Key, Query, Table, Write};
+use kernel::table::{self, Attempt, Condition, Item, Key, Query, Table, TableError, Write};
 use kernel::{EventData, Problem, UserId, outbox};
 use ulid::Ulid;
 
-use super::{commit, edge_of, piece_done, row_id, turned, user_gone, user_key};
+use super::{commit, commit_piece, count, edge_of, index, row_id, turned, user_gone, user_key};
 use crate::Social;
 use crate::model::{self, Edge};
 
@@ -79,14 +79,9 @@ pub(crate) async fn state(
     Ok(State {
         following: on(0)?,
         followed_by: on(1)?,
-        follower_count: count(&found, 2),
-        following_count: count(&found, 3),
+        follower_count: count(found.get(2).and_then(Option::as_ref)),
+        following_count: count(found.get(3).and_then(Option::as_ref)),
     })
-}
-
-fn count(found: &[Option<Item>], index: usize) -> u64 {
-    let item = found.get(index).and_then(Option::as_ref);
-    item.map_or(0, |item| u64::try_from(item.count).unwrap_or(0))
 }
 
 /// Makes the follow, unless it is there.
@@ -125,15 +120,49 @@ async fn change(
     if other_gone.is_some() {
         return Err(Problem::not_found("user").into());
     }
-    let Some(edge) = turned(edge_of(item.as_ref())?, made) else { return Ok(()) };
+    let before = edge_of(item.as_ref())?;
+    if made.is_some() && before.is_some_and(|edge| edge.barred) {
+        return Err(model::blocked().into());
+    }
+    let Some(edge) = turned(before, made) else { return Ok(()) };
     let delta = if edge.on { 1 } else { -1 };
     let mut writes = vec![Write::put_json(key, &edge).when(Condition::unchanged(item.as_ref()))];
-    writes.extend(rows(follower, followee, &edge));
-    writes.push(Write::add(user_key(follower, FOLLOWING), delta));
-    writes.push(Write::add(user_key(followee, FOLLOWERS), delta));
-    writes.push(told(social, follower, followee, &edge));
+    writes.extend(changed(social, follower, followee, &edge, delta));
     writes.extend(marks.map(|mark| Write::check(mark, Condition::Absent)));
     Ok(commit(social, writes, made).await?)
+}
+
+/// The writes that go with a change of an edge: its rows, both counters, the event.
+fn changed(
+    social: &Social,
+    follower: UserId,
+    followee: UserId,
+    edge: &Edge,
+    delta: i64,
+) -> Vec<Write> {
+    let mut writes = rows(follower, followee, edge).to_vec();
+    writes.push(Write::add(user_key(follower, FOLLOWING), delta));
+    writes.push(Write::add(user_key(followee, FOLLOWERS), delta));
+    writes.push(told(social, follower, followee, edge));
+    writes
+}
+
+/// The writes that end a follow, should it be there, and bar it, or no longer.
+pub(crate) fn bar(
+    social: &Social,
+    follower: UserId,
+    followee: UserId,
+    item: Option<&Item>,
+    barred: bool,
+) -> Result<Vec<Write>, TableError> {
+    let before = edge_of(item)?;
+    let edge = Edge::barred(before, barred);
+    let key = edge_key(follower, followee);
+    let mut writes = vec![Write::put_json(key, &edge).when(Condition::unchanged(item))];
+    if before.is_some_and(|before| before.on) {
+        writes.extend(changed(social, follower, followee, &edge, -1));
+    }
+    Ok(writes)
 }
 
 /// The writes of an edge's index rows: put while it is there, deleted when it is undone.
@@ -166,14 +195,7 @@ pub(crate) async fn followers(
     after: Option<UserId>,
     limit: usize,
 ) -> Result<Followers, Problem> {
-    let mut query = Query::all(followers_partition(user), limit);
-    if let Some(after) = after {
-        query = query.above(after.to_string());
-    }
-    let found = table.query(query).await?;
-    let users = found.items.iter().map(row_id).collect::<Result<Vec<UserId>, _>>()?;
-    let next = found.next.and_then(|_| users.last().copied());
-    Ok(Followers { users, next })
+    index(table, followers_partition(user), after, limit).await
 }
 
 /// A page of whom `user` follows, in the order of their ids. Undone edges are passed over, so the
@@ -242,21 +264,4 @@ pub(crate) async fn undo_followers(social: &Social, user: UserId) -> Result<bool
         undone -= 1;
     }
     commit_piece(social, user_key(user, FOLLOWERS), undone, writes).await
-}
-
-/// Commits a piece with its effect on the deleted user's counter; the last one removes the counter.
-async fn commit_piece(
-    social: &Social,
-    counter: Key,
-    delta: i64,
-    mut writes: Vec<Write>,
-) -> Result<bool, Problem> {
-    if writes.is_empty() {
-        social.table.commit(vec![Write::delete(counter)]).await?;
-        return Ok(true);
-    }
-    if delta != 0 {
-        writes.push(Write::add(counter, delta));
-    }
-    piece_done(social.table.commit(writes).await)
 }

@@ -7,7 +7,9 @@ use kernel::table::{self, Attempt, Condition, Item, Key, Query, Table, TableErro
 use kernel::{EventData, PostId, Problem, UserId, outbox};
 use ulid::Ulid;
 
-use super::{commit, edge_of, piece_done, post_gone, post_key, row_id, turned, user_gone};
+use super::{
+    commit, count, edge_of, follows, piece_done, post_gone, post_key, row_id, turned, user_gone,
+};
 use crate::model::{self, Edge};
 use crate::{Social, viewer};
 
@@ -45,30 +47,24 @@ pub(crate) async fn counts(table: &dyn Table, posts: &[PostId]) -> Result<Vec<u6
         return Ok(Vec::new());
     }
     let keys: Vec<Key> = posts.iter().map(|post| post_key(*post, LIKES)).collect();
-    let found = table.get(&keys).await?;
-    let count = |item: Option<Item>| item.map_or(0, |item| u64::try_from(item.count).unwrap_or(0));
-    Ok(found.into_iter().map(count).collect())
+    Ok(table.get(&keys).await?.iter().map(|counter| count(counter.as_ref())).collect())
 }
 
-/// Which of up to 100 posts the viewer likes.
-pub(crate) async fn liked(
-    table: &dyn Table,
-    viewer: UserId,
-    posts: &[PostId],
-) -> Result<Vec<bool>, TableError> {
-    if posts.is_empty() {
-        return Ok(Vec::new());
-    }
-    let keys: Vec<Key> = posts.iter().map(|post| edge_key(viewer, *post)).collect();
-    let found = table.get(&keys).await?;
-    let on = found.iter().map(|item| Ok(edge_of(item.as_ref())?.is_some_and(|edge| edge.on)));
+/// Which of some edges are there.
+pub(crate) fn are_on(edges: &[Option<Item>]) -> Result<Vec<bool>, TableError> {
+    let on = edges.iter().map(|item| Ok(edge_of(item.as_ref())?.is_some_and(|edge| edge.on)));
     on.collect()
 }
 
-/// Makes the like, unless it is there.
-pub(crate) async fn like(social: &Social, user: UserId, post: PostId) -> Result<(), Problem> {
+/// Makes the like of a post of `author`'s, unless it is there.
+pub(crate) async fn like(
+    social: &Social,
+    user: UserId,
+    post: PostId,
+    author: UserId,
+) -> Result<(), Problem> {
     let ticket = social.sequence.take();
-    table::retry(|| change(social, user, post, Some(&ticket))).await
+    table::retry(|| change(social, user, post, Some((&ticket, author)))).await
 }
 
 /// Undoes the like, if it is there.
@@ -80,19 +76,27 @@ async fn change(
     social: &Social,
     user: UserId,
     post: PostId,
-    made: Option<&Ticket>,
+    made: Option<(&Ticket, UserId)>,
 ) -> Result<(), Attempt> {
     let key = edge_key(user, post);
     let marks = [user_gone(user), post_gone(post)];
-    let [user_mark, post_mark] = marks.clone();
-    let found = social.table.get(&[key.clone(), user_mark, post_mark]).await?;
-    let [item, caller_gone, gone] = &found[..] else { return Err(Attempt::Again) };
+    let mut keys = vec![key.clone()];
+    keys.extend(marks.clone());
+    // A follow of the author says whether one of them blocks the other.
+    keys.extend(made.map(|(_, author)| follows::edge_key(user, author)));
+    let found = social.table.get(&keys).await?;
+    let [item, caller_gone, gone, follow @ ..] = &found[..] else { return Err(Attempt::Again) };
     if caller_gone.is_some() {
         return Err(model::caller_gone().into());
     }
     if gone.is_some() {
         return Err(Problem::not_found("post").into());
     }
+    let follow = edge_of(follow.first().and_then(Option::as_ref))?;
+    if follow.is_some_and(|follow| follow.barred) {
+        return Err(model::blocked().into());
+    }
+    let made = made.map(|(ticket, _)| ticket);
     let Some(edge) = turned(edge_of(item.as_ref())?, made) else { return Ok(()) };
     let mut writes = vec![Write::put_json(key, &edge).when(Condition::unchanged(item.as_ref()))];
     writes.extend(rows(user, post, &edge));

@@ -84,7 +84,7 @@ async fn how_two_people_stand() {
     };
     let wanted = |following, followed_by, followers, followees| {
         json!({
-            "following": following, "followedBy": followed_by,
+            "following": following, "followedBy": followed_by, "blocking": false, "muting": false,
             "followerCount": followers, "followingCount": followees,
         })
     };

@@ -4,6 +4,7 @@
 mod deletion;
 #[cfg(test)]
 mod follows;
+mod hides;
 #[cfg(test)]
 mod likes;
 #[cfg(test)]

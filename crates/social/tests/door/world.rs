@@ -1,7 +1,7 @@
 //! The social service on a table of its own, asked through its router. Users and posts, which are
 //! other services' matters, are two sets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -16,7 +16,7 @@ use kernel::audit::{Finding, Snapshot};
 use kernel::bus::{Bus, BusError, Delivery, Message};
 use kernel::event::{DeletedPost, DeletedUser};
 use kernel::outbox::Relay;
-use kernel::peers::{Followers, Peers};
+use kernel::peers::{Followers, Peers, Regard, Viewed};
 use kernel::table::{Item, Table};
 use kernel::{Event, EventData, Ids, Post, PostId, Principal, Problem, Profile, Time, UserId};
 use serde_json::Value;
@@ -50,12 +50,21 @@ impl Bus for Remembered {
 pub(crate) struct Others {
     pub(crate) users: Mutex<BTreeSet<UserId>>,
     pub(crate) posts: Mutex<BTreeSet<PostId>>,
+    /// Who wrote a post, where it is not somebody of no further concern.
+    pub(crate) authors: Mutex<BTreeMap<PostId, UserId>>,
 }
 
 #[async_trait]
 impl Peers for Others {
-    async fn posts(&self, _: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
-        unreachable!("the social service reads no posts")
+    async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
+        let (posts, authors) = (self.posts.lock().unwrap(), self.authors.lock().unwrap());
+        let post = |id: &PostId| Post {
+            post_id: *id,
+            author_id: authors.get(id).copied().unwrap_or(UserId(id.0)),
+            text: String::new(),
+            created_at: id.created_at(),
+        };
+        Ok(ids.iter().map(|id| posts.contains(id).then(|| post(id))).collect())
     }
 
     async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
@@ -69,7 +78,7 @@ impl Peers for Others {
         _: Option<PostId>,
         _: usize,
     ) -> Result<Vec<Post>, Problem> {
-        unreachable!("the social service reads no posts")
+        unreachable!("the social service lists no posts")
     }
 
     async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
@@ -89,7 +98,7 @@ impl Peers for Others {
         unreachable!("these are its own")
     }
 
-    async fn liked(&self, _: UserId, _: &[PostId]) -> Result<Vec<bool>, Problem> {
+    async fn viewed(&self, _: UserId, _: &[PostId], _: &[UserId]) -> Result<Viewed, Problem> {
         unreachable!("these are its own")
     }
 
@@ -243,6 +252,13 @@ impl World {
         post
     }
 
+    /// A post of this author's.
+    pub(crate) fn post_by(&self, author: UserId) -> PostId {
+        let post = self.post();
+        self.others.authors.lock().unwrap().insert(post, author);
+        post
+    }
+
     pub(crate) async fn send(&self, who: Option<UserId>, method: Method, uri: &str) -> Answer {
         let mut request = Request::builder().method(method).uri(uri).body(Body::empty()).unwrap();
         if let Some(user_id) = who {
@@ -274,6 +290,22 @@ impl World {
     pub(crate) async fn like(&self, who: UserId, post: PostId, on: bool) -> Answer {
         let method = if on { Method::POST } else { Method::DELETE };
         self.send(Some(who), method, &format!("/posts/{post}/likes")).await
+    }
+
+    /// Blocks or mutes, or no longer.
+    pub(crate) async fn hide(&self, how: &str, who: UserId, whom: UserId, on: bool) -> Answer {
+        let method = if on { Method::POST } else { Method::DELETE };
+        self.send(Some(who), method, &format!("/users/{whom}/{how}")).await
+    }
+
+    /// How somebody is to be shown to a viewer.
+    pub(crate) async fn regard(&self, viewer: UserId, person: UserId) -> Regard {
+        self.social.viewed(viewer, &[], &[person]).await.unwrap().regards[0]
+    }
+
+    /// Which of the posts the viewer likes.
+    pub(crate) async fn liked(&self, viewer: UserId, posts: &[PostId]) -> Vec<bool> {
+        self.social.viewed(viewer, posts, &[]).await.unwrap().liked
     }
 
     /// A user's followers and followees, as counted.

@@ -6,14 +6,18 @@ use super::{SERVICES, everywhere, stack, texts};
 
 /// What each service is told, by queue. Of these the requirements (R2.1 to R2.4) name PostDeleted
 /// for social, and PostCreated, FollowCreated, FollowDeleted and PostDeleted for timeline; deleted
-/// accounts and changed profiles are our additions.
+/// accounts and changed profiles and mutes are our additions.
 const QUEUES: [(&str, &str, &[&str]); 8] = [
     ("user", "user-erasure", &["UserDeleted"]),
     ("post", "post-user-deleted", &["UserDeleted"]),
     ("social", "social-post-deleted", &["PostDeleted"]),
     ("social", "social-user-deleted", &["UserDeleted"]),
     ("timeline", "timeline-fanout", &["PostCreated"]),
-    ("timeline", "timeline-follow", &["FollowCreated", "FollowDeleted"]),
+    (
+        "timeline",
+        "timeline-follow",
+        &["FollowCreated", "FollowDeleted", "MuteCreated", "MuteDeleted"],
+    ),
     ("timeline", "timeline-removal", &["PostDeleted"]),
     ("timeline", "timeline-user", &["UserProfileUpdated", "UserDeleted"]),
 ];
