@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use embedded::backup::{self, BackupError, Catalog, Copy, Options, Progress};
+use embedded::backup::{self, BackupError, Catalog, Listing, Options, Progress};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use kernel::Time;
 use reqwest::Method;
@@ -115,7 +115,7 @@ pub(crate) async fn list(args: BackupsArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print(copies: &[Copy]) -> Result<(), Failure> {
+fn print(copies: &[Listing]) -> Result<(), Failure> {
     let mut table = Table::new();
     table.load_style(UTF8_HORIZONTAL_ONLY);
     table.set_header(["data", "base", "from", "until", "base size", "log size", "state"]);

@@ -1,5 +1,6 @@
 //! What copies cost those who write, and how long a restore takes.
 
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -34,7 +35,7 @@ impl Bench {
         server.program.stop()?;
         let server = self.programs.serve_with("busy", &kept)?;
         let begun = Instant::now();
-        output(&mut self.base(&server))?;
+        output(&mut self.copy(&server, &[]))?;
         let name = format!("a base, {posts} posts");
         self.table.add(Figure::fact(&name, begun.elapsed().as_secs_f64(), "s"));
         server.program.stop()?;
@@ -51,10 +52,10 @@ impl Bench {
             let plain = p99(&server)?;
             server.program.stop()?;
             let server = self.programs.serve_with("busy", &kept)?;
-            // What was written without copies is a gap, and the base after it is not what is meant.
-            output(&mut self.base(&server))?;
+            // What was written without copies is a gap; the base after it is not what is meant.
+            output(&mut self.copy(&server, &[]))?;
             of_log.push(p99(&server)? / plain);
-            let mut base = self.base(&server).spawn()?;
+            let mut base = self.copy(&server, &["--base"]).spawn()?;
             of_base.push(p99(&server)? / plain);
             base.wait()?;
             server.program.stop()?;
@@ -68,9 +69,10 @@ impl Bench {
         self.restore(copies, posts)
     }
 
-    fn base(&self, server: &Server) -> std::process::Command {
-        let mut command = self.programs.command(&["backup", "--base", "--admin", &server.admin]);
-        command.stdout(std::process::Stdio::null());
+    /// What returns when all that was written is copied.
+    fn copy(&self, server: &Server, arguments: &[&str]) -> Command {
+        let mut command = self.programs.command(&["backup", "--admin", &server.admin]);
+        command.args(arguments).stdout(Stdio::null());
         command
     }
 

@@ -223,7 +223,7 @@ impl Shelf {
 /// A base with what leads on from it, as one lists it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Copy {
+pub struct Listing {
     /// The id of the data that was copied.
     pub data: String,
     /// The base's number.
@@ -284,8 +284,8 @@ impl Catalog {
     }
 
     /// All copies, oldest first for each data directory.
-    pub fn copies(&self) -> Vec<Copy> {
-        let each = |shelf: &Shelf| -> Vec<Copy> {
+    pub fn copies(&self) -> Vec<Listing> {
+        let each = |shelf: &Shelf| -> Vec<Listing> {
             let next = |base: &Base| {
                 let later = shelf.bases.iter().find(|later| later.number > base.number);
                 later.map_or(u64::MAX, |later| later.log)
@@ -293,7 +293,7 @@ impl Catalog {
             let copy = |base: &Base| {
                 let files = shelf.after(base);
                 let own = files.iter().filter(|file| file.number < next(base));
-                Copy {
+                Listing {
                     data: shelf.log.data.clone(),
                     base: base.number,
                     from: Some(base.at),
@@ -303,7 +303,7 @@ impl Catalog {
                     missing: missing(&shelf.dir, base, &files).err().map(|it| it.to_string()),
                 }
             };
-            let unread = |(number, error): &(u64, BackupError)| Copy {
+            let unread = |(number, error): &(u64, BackupError)| Listing {
                 data: shelf.log.data.clone(),
                 base: *number,
                 from: None,

@@ -37,7 +37,7 @@ use fjall::{Keyspace, Readable};
 use kernel::{Clock, Time};
 use tokio::sync::oneshot;
 
-pub use self::catalog::{Catalog, Copy, Plan};
+pub use self::catalog::{Catalog, Listing, Plan};
 pub use self::restore::{Progress, check, finish, restore, unfinished};
 pub(crate) use self::tap::{Row, Tap};
 use self::writer::{Command, Writer};
