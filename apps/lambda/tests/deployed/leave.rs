@@ -79,7 +79,7 @@ pub(crate) async fn a_roles_leave_opens_the_functions_that_it_names(world: &Worl
     let stranger = Stranger::arrives(world).await;
     assert_eq!(stranger.is_answered(person).await, [false; 3]);
     for (function, answered) in
-        [("posts", [true, false, false]), ("social", [true, true, false]), ("timeline", [true; 3])]
+        [("posts", [true, false, true]), ("social", [true, true, false]), ("timeline", [true; 3])]
     {
         let role = format!("mini-sns-{}-{function}", world.env);
         let role = [("RoleName", &*role), ("PolicyName", "own")];

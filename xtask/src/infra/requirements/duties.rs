@@ -232,7 +232,8 @@ fn only_functions_that_ask_may_invoke_and_only_whom_they_ask() {
             let stack = stack(service, env);
             for (_, (logical, function)) in stack.functions() {
                 let asks: &[&str] = match logical {
-                    "Posts" | "Authorizer" => &["users"],
+                    "Authorizer" => &["users"],
+                    "Posts" => &["users", "social"],
                     "Social" => &["users", "posts"],
                     "Timeline" | "ReactTimeline" | "SocketMessage" => &["users", "posts", "social"],
                     _ => &[],
