@@ -136,10 +136,41 @@ impl Bench {
             let options = [&writers.options()[..], &more].concat();
             self.against_ceiling(&server, &ceiling, &name, 0.35, &options)?;
         }
+        self.traced(&server, &ceiling, &readers, &reading)?;
         ceiling.stop()?;
         self.overload(&server, &writers, &plan_writers)?;
         self.deliveries(&server)?;
         self.start_with_posts(server, &writers)
+    }
+
+    /// Timeline reads with every request recorded, in turns with those without. What is kept goes
+    /// to the ceiling, which takes no traces: sending them is what costs.
+    fn traced(
+        &mut self,
+        server: &Server,
+        ceiling: &Program,
+        readers: &Pool,
+        reading: &[&str],
+    ) -> Result<()> {
+        let endpoint = format!("{}/v1/traces", ceiling.first_url()?);
+        let traced = self.programs.serve_with("traced", &["--otlp-endpoint", &endpoint])?;
+        let traced_readers = self.pool("traced", "timeline")?;
+        let options = [&traced_readers.options()[..], reading].concat();
+        self.programs.set_up(&traced.url, &options)?;
+        traced.settled()?;
+        let secs = self.plan.round_secs.to_string();
+        let mut ratios = Vec::new();
+        for round in 1..=self.plan.rounds {
+            step(&format!("timeline read, traced: round {round} of {}", self.plan.rounds));
+            let run = |server: &Server, readers: &Pool| {
+                let options = [&readers.options()[..], reading, &["--duration-secs", &secs]];
+                per_second(&self.programs.load(&server.url, &options.concat())?)
+            };
+            ratios.push(run(&traced, &traced_readers)? / run(server, readers)?);
+        }
+        let name = "timeline read, warm, with traces";
+        self.table.add(Figure::at_least(name, median(ratios), 0.95, "of that without"));
+        traced.program.stop()
     }
 
     fn pool(&self, name: &'static str, scenario: &'static str) -> Result<Pool> {

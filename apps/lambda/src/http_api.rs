@@ -78,6 +78,8 @@ impl Api {
             identity: self.identity,
             limiter: self.limiter,
             ids: Arc::clone(&world.ids),
+            // X-Ray records what functions do.
+            tracer: None,
         };
         let routes = Router::from(self.health.routes().merge(self.routes));
         let public = match self.shown {
@@ -86,7 +88,7 @@ impl Api {
         };
         let internal = self.reads.map(|Reads { service, peers, sessions }| {
             let (guard, ids) = (Guard::Platform, Arc::clone(&world.ids));
-            let internal = Internal { config, guard, peers, sessions, ids };
+            let internal = Internal { config, guard, peers, sessions, ids, tracer: None };
             internal.beside(Router::new(), &[service])
         });
         Ok(Arc::new(Served { public, internal, clock: Arc::clone(&world.clock) }))

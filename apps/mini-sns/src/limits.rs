@@ -159,6 +159,7 @@ impl Settings {
             trusted_proxies: self.trusted_proxies.0.clone(),
             cors_origins: self.origins(),
             https: self.tls_cert.is_some(),
+            trace_sample_percent: self.trace_sample_percent.0,
             ..edge::Config::default()
         }
     }

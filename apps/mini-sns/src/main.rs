@@ -24,6 +24,7 @@ mod recent;
 mod restore;
 mod serve;
 mod settings;
+mod trace;
 mod values;
 mod verify;
 mod web;

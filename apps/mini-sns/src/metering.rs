@@ -19,6 +19,21 @@ pub(crate) fn start() -> Result<PrometheusHandle, String> {
     builder.install_recorder().map_err(|error| format!("metrics: {error}"))
 }
 
+/// Sets the gauges that are about this process.
+pub(crate) fn record_process() {
+    if let Some(bytes) = resident_bytes() {
+        metrics::gauge!("process_resident_memory_bytes").set(bytes as f64);
+    }
+}
+
+/// As Linux tells it; elsewhere it is not told.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibi: u64 = resident.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibi * 1024)
+}
+
 /// Keeps the recorder's memory bounded, for as long as the process lives.
 pub(crate) async fn keep_up(handle: PrometheusHandle) {
     let mut ticks = tokio::time::interval(UPKEEP);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::values::{
-    Age, Backend, EnvName, List, LogFormat, Origin, Secret, ServiceName, Size, Span,
+    Age, Backend, EnvName, List, LogFormat, Origin, Percent, Secret, ServiceName, Size, Span,
 };
 
 macro_rules! settings {
@@ -82,6 +82,8 @@ settings! {
         admin_token: String,
         /// Folder to keep copies of the data in, from which any moment of the last weeks can be had
         backup_dir: PathBuf,
+        /// OpenTelemetry collector (OTLP over HTTP) that traces go to; without it none are recorded
+        otlp_endpoint: String,
         /// Folder to read the web client from, in place of the one built in; for working on it
         web_dir: PathBuf,
 
@@ -125,6 +127,10 @@ settings! {
         log_format: LogFormat = "auto",
         /// Which log lines: error, warn, info, debug, or directives such as info,fjall=warn
         log_filter: String = "info",
+        /// Of a hundred traces begun here, how many are kept although nothing is wrong with them
+        trace_sample_percent: Percent = "5",
+        /// Requests and deliveries that take as long are kept, as are all that fail
+        trace_slow: Span = "500ms",
         /// Web origins that may call from a browser, comma-separated
         cors_origins: List<Origin> = "",
         /// Proxies whose X-Forwarded-For is believed: addresses or ranges, comma-separated

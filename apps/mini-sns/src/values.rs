@@ -97,6 +97,19 @@ impl FromStr for Size {
 
 const SIZE_WANTED: &str = "a size such as 65536, 64KiB, 16MiB or 1GiB is wanted";
 
+/// So many of a hundred: `5`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Percent(pub(crate) u8);
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let percent = text.parse().ok().filter(|percent| *percent <= 100);
+        percent.map(Self).ok_or_else(|| "a whole number from 0 to 100 is wanted".to_owned())
+    }
+}
+
 /// Reads a value from a string or a whole number by its [`FromStr`].
 struct Scalar<T>(std::marker::PhantomData<T>);
 
@@ -129,6 +142,12 @@ impl<'de> Deserialize<'de> for Age {
 }
 
 impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Scalar(std::marker::PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for Percent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Scalar(std::marker::PhantomData))
     }
@@ -341,6 +360,10 @@ mod tests {
         assert_eq!("2s".parse(), Ok(Age(Duration::from_secs(2))));
         for bad in ["", "-1", "1w", "5000d"] {
             assert!(bad.parse::<Age>().is_err(), "{bad}");
+        }
+        assert_eq!("100".parse(), Ok(Percent(100)));
+        for bad in ["", "-1", "101", "5%", "0.5"] {
+            assert!(bad.parse::<Percent>().is_err(), "{bad}");
         }
         for bad in ["", "0", "1kb", "99999999999GiB"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");

@@ -20,7 +20,8 @@ use kernel::internal::Service;
 use kernel::limiter::Limiter;
 use kernel::peers::Peers;
 use kernel::queues::Queues;
-use kernel::sockets::CloseCode;
+use kernel::sockets::{CloseCode, Sockets};
+use kernel::spans::Tracer;
 use kernel::table::Table;
 use kernel::{Clock, Code, Ids, Problem, Time, outbox};
 use tokio::task::JoinSet;
@@ -29,9 +30,11 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::failure::Failure;
 use crate::heartbeat::Heartbeat;
+use crate::metering;
 use crate::openapi;
 use crate::peers::{Neighbours, Services};
 use crate::settings::Settings;
+use crate::trace::Tracing;
 use crate::values::{Backend, ServiceName};
 use crate::web;
 
@@ -67,7 +70,12 @@ pub(crate) struct Elsewhere {
 #[async_trait]
 pub(crate) trait Engine: Send + Sync {
     /// Starts what takes events from the outboxes to the bus, and what consumes the queues.
-    fn start(&self, subscriptions: Vec<Subscription>, stop: &Stop) -> JoinSet<()>;
+    fn start(
+        &self,
+        bus: &Arc<dyn Bus>,
+        subscriptions: Vec<Subscription>,
+        stop: &Stop,
+    ) -> JoinSet<()>;
 
     /// Whether the stores take writes.
     async fn check_stores(&self) -> Result<(), Problem>;
@@ -107,6 +115,7 @@ pub(crate) struct World {
     pub(crate) peers: Arc<Neighbours>,
     pub(crate) services: Services,
     pub(crate) timeline: Option<Arc<timeline::Timeline>>,
+    tracing: Option<Tracing>,
 }
 
 /// Opens the backend that was asked for.
@@ -124,10 +133,24 @@ pub(crate) async fn open(settings: &Settings) -> Result<Arc<World>, Failure> {
 
 impl World {
     /// The services that have a table, over the seams.
-    fn new(settings: &Settings, seams: Seams, engine: Arc<dyn Engine>) -> Arc<Self> {
+    fn new(
+        settings: &Settings,
+        seams: Seams,
+        engine: Arc<dyn Engine>,
+    ) -> Result<Arc<Self>, Failure> {
+        let tracing = Tracing::start(settings, &seams)?;
+        let seams = match &tracing {
+            Some(tracing) => tracing.seams(seams),
+            None => seams,
+        };
         let hub = Hub::new(settings.hub());
         let elsewhere = seams.elsewhere.as_ref().map(|elsewhere| Arc::clone(&elsewhere.peers));
         let peers = Neighbours::new(elsewhere);
+        let (mut sockets, mut reads) =
+            (Arc::clone(&hub) as Arc<dyn Sockets>, Arc::clone(&peers) as _);
+        if let Some(tracing) = &tracing {
+            (sockets, reads) = (tracing.sockets(sockets), tracing.peers(reads));
+        }
         let services = Services {
             users: seams.table(ServiceName::User).map(|table| {
                 let identity = Arc::clone(&seams.identity);
@@ -139,7 +162,7 @@ impl World {
                 posts::Posts::new(table, bus, clock, ids, peers, settings.posts())
             }),
             social: seams.table(ServiceName::Social).map(|table| {
-                let (bus, peers) = (Arc::clone(&seams.bus), Arc::clone(&peers) as _);
+                let (bus, peers) = (Arc::clone(&seams.bus), Arc::clone(&reads));
                 let (clock, ids) = (seams.clock(), seams.ids());
                 social::Social::new(table, bus, clock, ids, peers, settings.social())
             }),
@@ -149,9 +172,9 @@ impl World {
                 table,
                 bus: Arc::clone(&seams.bus),
                 feed: Arc::clone(&seams.feed),
-                sockets: Arc::clone(&hub) as _,
+                sockets,
                 connections: Arc::clone(&hub) as _,
-                peers: Arc::clone(&peers) as _,
+                peers: reads,
                 identity: Arc::clone(&seams.identity),
                 clock: seams.clock(),
                 ids: seams.ids(),
@@ -160,12 +183,12 @@ impl World {
         });
         peers.enter(services.clone());
         let heartbeat = Heartbeat::new(&seams);
-        Arc::new(Self { seams, engine, hub, heartbeat, peers, services, timeline })
+        Ok(Arc::new(Self { seams, engine, hub, heartbeat, peers, services, timeline, tracing }))
     }
 
     /// Starts what works in the background: the relays of the outboxes and the queues' workers.
     pub(crate) fn start(&self, stop: &Stop) -> JoinSet<()> {
-        self.engine.start(self.subscriptions(), stop)
+        self.engine.start(&self.seams.bus, self.subscriptions(), stop)
     }
 
     fn subscriptions(&self) -> Vec<Subscription> {
@@ -177,7 +200,11 @@ impl World {
             self.timeline.clone().map(timeline::Timeline::subscriptions),
             Some(vec![Arc::clone(&self.heartbeat).subscription()]),
         ];
-        all.into_iter().flatten().flatten().collect()
+        let all = all.into_iter().flatten().flatten();
+        match &self.tracing {
+            Some(tracing) => all.map(|one| tracing.subscription(one)).collect(),
+            None => all.collect(),
+        }
     }
 
     /// The API with the edge around it, and beside it what other processes read here.
@@ -187,6 +214,7 @@ impl World {
             identity: Arc::clone(&self.seams.identity),
             limiter: Arc::clone(&self.seams.limiter),
             ids: self.seams.ids(),
+            tracer: self.tracer(),
         };
         let routes = web::beside(self.routes(), settings.web_dir.clone());
         let router = web::before(edge.wrap(routes, &openapi::document()));
@@ -197,8 +225,13 @@ impl World {
             peers: Arc::clone(&self.peers) as _,
             sessions: elsewhere.sessions.clone(),
             ids: self.seams.ids(),
+            tracer: self.tracer(),
         };
         internal.beside(router, &self.read_by_others())
+    }
+
+    fn tracer(&self) -> Option<Arc<Tracer>> {
+        self.tracing.as_ref().map(Tracing::tracer)
     }
 
     /// The services of this process that others read from.
@@ -264,6 +297,7 @@ impl World {
 
     /// Sets the gauges that are read rather than counted.
     pub(crate) async fn record_metrics(&self) {
+        metering::record_process();
         self.engine.record_metrics().await;
     }
 
@@ -274,6 +308,9 @@ impl World {
 
     /// Ends what has to end after everything else.
     pub(crate) async fn close(&self) {
+        if let Some(tracing) = &self.tracing {
+            tracing.finish().await;
+        }
         self.engine.close().await;
     }
 

@@ -141,7 +141,8 @@ impl Gate {
             method: parts.method.clone(),
             route: self.routes.find(matched.as_ref().map(MatchedPath::as_str)),
             matched,
-            names: Names::of(&parts.headers, ids, config.trace_sample_percent),
+            names: Names::of(&parts.headers, ids.ulid(), config.trace_sample_percent)
+                .recorded(self.edge.tracer.as_ref()),
             address: address::client(parts, &config.trusted_proxies),
             origin: self.cors.allowed(&parts.headers),
             principal: None,
@@ -167,8 +168,8 @@ impl Gate {
         // One deadline for all of our own work; the time that the body takes is the client's.
         let budget = Duration::from_millis(config.deadline_millis);
         let begun = Instant::now();
-        let trace = visit.names.traceparent.clone();
-        in_time(budget, trace, self.admit(visit, &parts)).await??;
+        let scope = visit.names.scope(begun + budget);
+        in_time(scope, self.admit(visit, &parts)).await??;
         let budget = budget.saturating_sub(begun.elapsed());
         let body = upload.take(&parts, config).await?;
         let _place = self.places.take(visit.route.class).await?;
@@ -177,7 +178,7 @@ impl Gate {
         }
         let request = Request::from_parts(parts, body);
         let work = compress::run(route, request, config.compress_min_bytes);
-        in_time(budget, visit.names.traceparent.clone(), work).await
+        in_time(visit.names.scope(Instant::now() + budget), work).await
     }
 
     /// Finds out who asks, counts the request, and checks that they may ask this.
@@ -246,15 +247,9 @@ impl Gate {
     }
 }
 
-/// Runs `work` as part of the request, for as long as the budget lasts.
-pub(crate) async fn in_time<F: Future>(
-    budget: Duration,
-    traceparent: String,
-    work: F,
-) -> Result<F::Output, Problem> {
-    let deadline = Instant::now() + budget;
-    let scope = Scope { traceparent, deadline };
-    timeout_at(deadline, request::within(scope, work)).await.map_err(|_| {
+/// Runs `work` as part of the request, until its deadline.
+pub(crate) async fn in_time<F: Future>(scope: Scope, work: F) -> Result<F::Output, Problem> {
+    timeout_at(scope.deadline, request::within(scope, work)).await.map_err(|_| {
         Problem::new(Code::DeadlineExceeded, "It may or may not have been done. Look first.")
     })
 }

@@ -25,6 +25,7 @@ use kernel::internal::{
     WeakSecret, strong,
 };
 use kernel::peers::{Followers, Peers, Viewed};
+use kernel::spans::Tracer;
 use kernel::table::GET_KEYS_MAX;
 use kernel::{Clock, Post, PostId, Problem, Profile, UserId};
 use tokio::time::Instant;
@@ -119,6 +120,8 @@ pub struct Internal {
     pub sessions: Option<Arc<dyn Sessions>>,
     /// Request and trace ids.
     pub ids: Arc<dyn kernel::Ids>,
+    /// Who records what is done for a request; nobody where none.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl Internal {
@@ -190,7 +193,9 @@ async fn pass(State(door): State<Arc<Door>>, request: Request, next: Next) -> Re
     let (parts, body) = request.into_parts();
     let config = &door.internal.config;
     let (version, method) = (parts.version, parts.method.clone());
-    let names = Names::of(&parts.headers, door.internal.ids.as_ref(), config.trace_sample_percent);
+    let internal = &door.internal;
+    let names = Names::of(&parts.headers, internal.ids.ulid(), config.trace_sample_percent)
+        .recorded(internal.tracer.as_ref());
     let matched = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let route = door.routes.find(matched.as_deref());
     let mut upload = Upload::new(&parts, body);
@@ -226,7 +231,7 @@ impl Door {
             None => budget,
         };
         let request = Request::from_parts(parts, body);
-        in_time(budget, names.traceparent.clone(), next.run(request)).await
+        in_time(names.scope(Instant::now() + budget), next.run(request)).await
     }
 }
 

@@ -38,6 +38,7 @@ use axum::body::Bytes;
 use kernel::Ids;
 use kernel::identity::Identity;
 use kernel::limiter::Limiter;
+use kernel::spans::Tracer;
 use tower::layer::layer_fn;
 use utoipa::openapi::OpenApi;
 
@@ -57,6 +58,8 @@ pub struct Edge {
     pub limiter: Arc<dyn Limiter>,
     /// Request and trace ids.
     pub ids: Arc<dyn Ids>,
+    /// Who records what is done for a request; nobody where none.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl Edge {

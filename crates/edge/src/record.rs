@@ -1,10 +1,13 @@
-//! What is left of a request when it is over: one log line, two metrics.
+//! What is left of a request when it is over: one log line, two metrics, and its spans where they
+//! are worth keeping.
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use kernel::Principal;
+use kernel::spans::{Kind, Recording, Root, Span};
+use kernel::trace::TraceContext;
 use metrics::{Counter, Histogram, counter, histogram};
 
 use crate::routes::{Class, Route};
@@ -63,7 +66,7 @@ pub(crate) fn record(
                 status = status.as_u16(),
                 duration_ms = took.as_secs_f64() * 1000.0,
                 request_id = names.request_id,
-                trace_id = names.trace_id(),
+                trace_id = %names.trace.trace_id,
                 user_id = principal.map(|principal| tracing::field::display(principal.user_id)),
                 "request"
             )
@@ -71,7 +74,34 @@ pub(crate) fn record(
     }
     if route.class == Class::Exempt && status.is_success() {
         line!(debug);
-    } else {
-        line!(info);
+        return;
     }
+    line!(info);
+    if let Some(recording) = &names.recording
+        && recording.is_worth(names.trace.sampled, status.is_server_error(), took)
+    {
+        recording.end(vec![root(recording, route, method, names, status)]);
+    }
+}
+
+/// The outermost span, by OpenTelemetry's names.
+fn root(
+    recording: &Recording,
+    route: &Route,
+    method: &Method,
+    names: &Names,
+    status: StatusCode,
+) -> Root {
+    let known = METHODS.contains(method);
+    let method = if known { method.as_str() } else { "HTTP" };
+    let name = format!("{method} {}", route.name);
+    let mut span = Span::new(names.trace.span_id, name, Kind::Server, recording.begun());
+    span.parent = names.parent;
+    span.failed = status.is_server_error().then(|| status.as_str().to_owned().into());
+    span.tell("http.request.method", if known { method } else { "_OTHER" }.to_owned());
+    span.tell("http.route", route.name.clone());
+    span.tell("http.response.status_code", usize::from(status.as_u16()));
+    span.tell("request_id", names.request_id.clone());
+    let TraceContext { trace_id, sampled, .. } = names.trace;
+    Root { trace_id, sampled, waited: Duration::ZERO, span }
 }

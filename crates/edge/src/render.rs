@@ -138,7 +138,7 @@ fn log(problem: &Problem, names: &Names, route: &Route) {
                 cause,
                 route = route.name,
                 request_id = names.request_id,
-                trace_id = names.trace_id(),
+                trace_id = %names.trace.trace_id,
                 "problem"
             )
         };

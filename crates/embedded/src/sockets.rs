@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use bytes::Bytes;
 use kernel::sockets::{
-    CloseCode, Connections, Mailbox, MailboxLimits, Sender, Sockets, count_ends, mailbox,
+    CloseCode, Connections, Frame, Mailbox, MailboxLimits, Sender, Sockets, count_ends, mailbox,
 };
 use kernel::{Code, Problem, UserId};
 
@@ -109,6 +109,7 @@ impl Sockets for Hub {
         if self.open() == 0 {
             return Ok(());
         }
+        let frame = Frame::new(frame);
         for user in users {
             let people = self.registry.shard(*user).read().unwrap_or_else(PoisonError::into_inner);
             for connection in people.get(user).into_iter().flatten() {

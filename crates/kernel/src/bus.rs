@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::problem::{panic_text, told};
+use crate::trace::TraceContext;
 use crate::{Event, EventKind, Problem, request};
 
 /// What a queue holds: an event, and how far its handling has come.
@@ -72,7 +73,7 @@ impl<T: Reaction> Handler for T {
     async fn handle(&self, batch: Vec<Delivery>) -> Vec<Failed> {
         let mut failed = Vec::new();
         for Delivery { id, message, .. } in batch {
-            if let Err(problem) = self.react(&message).await {
+            if let Err(problem) = request::about(&message.event, self.react(&message)).await {
                 failed.push(Failed { id, problem });
             }
         }
@@ -89,13 +90,8 @@ pub async fn attempt(
     deadline: Instant,
     over: impl Future<Output = ()>,
 ) -> Result<HashMap<String, String>, String> {
-    let scope = scope(&batch, deadline);
-    let work = async {
-        match scope {
-            Some(scope) => request::within(scope, handler.handle(batch)).await,
-            None => handler.handle(batch).await,
-        }
-    };
+    let scope = request::Scope { trace: trace(&batch), ..request::Scope::until(deadline) };
+    let work = request::within(scope, handler.handle(batch));
     tokio::select! {
         biased;
         answered = AssertUnwindSafe(work).catch_unwind() => match answered {
@@ -111,11 +107,10 @@ pub async fn attempt(
 }
 
 /// The trace of the deliveries, where it is one; a batch of many has none.
-fn scope(batch: &[Delivery], deadline: Instant) -> Option<request::Scope> {
-    let trace = |delivery: &Delivery| delivery.message.event.traceparent.clone();
-    let traceparent = batch.first().and_then(trace)?;
-    let one = batch.iter().all(|other| trace(other).as_ref() == Some(&traceparent));
-    one.then_some(request::Scope { traceparent, deadline })
+fn trace(batch: &[Delivery]) -> Option<TraceContext> {
+    let mut traces = batch.iter().map(|delivery| delivery.message.event.trace());
+    let first = traces.next()??;
+    traces.all(|other| other == Some(first)).then_some(first)
 }
 
 /// A queue that the bus keeps for a service, whether or not anybody consumes it just now.

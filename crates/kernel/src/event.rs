@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
+use crate::trace::TraceContext;
 use crate::{Clock, Ids, Post, PostId, Profile, Time, UserId, request};
 
 /// A fact that a service tells the others.
@@ -216,9 +217,14 @@ impl Event {
             subject: data.subject(),
             time: clock.now(),
             datacontenttype: ContentType::Json,
-            traceparent: request::traceparent(),
+            traceparent: request::cause().map(|trace| trace.to_string()),
             data,
         }
+    }
+
+    /// The trace of the request that caused it.
+    pub fn trace(&self) -> Option<TraceContext> {
+        self.traceparent.as_deref().and_then(TraceContext::parse)
     }
 
     /// Which kind it is.

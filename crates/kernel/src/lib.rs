@@ -23,7 +23,9 @@ pub mod queues;
 pub mod request;
 pub mod sequence;
 pub mod sockets;
+pub mod spans;
 pub mod table;
+pub mod trace;
 pub mod words;
 
 pub use clock::{Clock, Time};

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
+use crate::spans::Handed;
 use crate::{Problem, UserId};
 
 /// Why the server closes a socket: WebSocket close codes of the contract.
@@ -92,6 +93,22 @@ impl Default for MailboxLimits {
     }
 }
 
+/// A rendered frame on its way to a socket.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// JSON text.
+    pub text: Bytes,
+    /// Whoever has written it tells so here, where what it is sent for is recorded.
+    pub on_its_way: Option<Arc<Handed>>,
+}
+
+impl Frame {
+    /// A frame of the present work.
+    pub fn new(text: Bytes) -> Self {
+        Self { text, on_its_way: Handed::on() }
+    }
+}
+
 struct Shared {
     waiting_bytes: AtomicUsize,
     /// Index into [`CloseCode::ALL`] plus one; zero while open.
@@ -102,14 +119,14 @@ struct Shared {
 /// The sending end of a mailbox.
 #[derive(Clone)]
 pub struct Sender {
-    frames: mpsc::Sender<Bytes>,
+    frames: mpsc::Sender<Frame>,
     bytes_max: usize,
     shared: Arc<Shared>,
 }
 
 /// The receiving end of a mailbox, held by the socket's task.
 pub struct Mailbox {
-    frames: mpsc::Receiver<Bytes>,
+    frames: mpsc::Receiver<Frame>,
     shared: Arc<Shared>,
     on_drop: Option<Box<dyn FnOnce() + Send + Sync>>,
 }
@@ -129,8 +146,8 @@ pub fn mailbox(limits: MailboxLimits) -> (Sender, Mailbox) {
 
 impl Sender {
     /// Leaves a frame; false when the reader is gone or has just been closed as too slow.
-    pub fn send(&self, frame: Bytes) -> bool {
-        let len = frame.len();
+    pub fn send(&self, frame: Frame) -> bool {
+        let len = frame.text.len();
         let waiting = self.shared.waiting_bytes.fetch_add(len, Ordering::Relaxed);
         if waiting + len <= self.bytes_max {
             match self.frames.try_send(frame) {
@@ -161,7 +178,7 @@ impl Mailbox {
     }
 
     /// The next frame, or why to close. Closing goes ahead of waiting frames. Cancel-safe.
-    pub async fn receive(&mut self) -> Result<Bytes, CloseCode> {
+    pub async fn receive(&mut self) -> Result<Frame, CloseCode> {
         loop {
             if let Some(code) = self.close_code() {
                 return Err(code);
@@ -169,7 +186,7 @@ impl Mailbox {
             tokio::select! {
                 frame = self.frames.recv() => {
                     let Some(frame) = frame else { return Err(CloseCode::GoingAway) };
-                    self.shared.waiting_bytes.fetch_sub(frame.len(), Ordering::Relaxed);
+                    self.shared.waiting_bytes.fetch_sub(frame.text.len(), Ordering::Relaxed);
                     return Ok(frame);
                 }
                 () = self.shared.closing.notified() => {}
@@ -206,21 +223,25 @@ impl Drop for Mailbox {
 mod tests {
     use super::*;
 
+    fn frame(text: &'static str) -> Frame {
+        Frame::new(Bytes::from_static(text.as_bytes()))
+    }
+
     #[tokio::test]
     async fn a_slow_reader_is_told_to_close() {
         let (sender, mut mailbox) = mailbox(MailboxLimits { frames_max: 2, bytes_max: 100 });
-        assert!(sender.send(Bytes::from_static(b"one")));
-        assert_eq!(mailbox.receive().await.unwrap(), "one");
-        assert!(sender.send(Bytes::from_static(b"two")));
-        assert!(sender.send(Bytes::from_static(b"three")));
-        assert!(!sender.send(Bytes::from_static(b"four")));
+        assert!(sender.send(frame("one")));
+        assert_eq!(mailbox.receive().await.unwrap().text, "one");
+        assert!(sender.send(frame("two")));
+        assert!(sender.send(frame("three")));
+        assert!(!sender.send(frame("four")));
         assert_eq!(mailbox.receive().await.unwrap_err(), CloseCode::TooSlow);
     }
 
     #[tokio::test]
     async fn bytes_are_bounded_too() {
         let (sender, mut mailbox) = mailbox(MailboxLimits { frames_max: 9, bytes_max: 5 });
-        assert!(!sender.send(Bytes::from_static(b"sixsix")));
+        assert!(!sender.send(frame("sixsix")));
         assert_eq!(mailbox.receive().await.unwrap_err(), CloseCode::TooSlow);
     }
 }

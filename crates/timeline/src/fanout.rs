@@ -11,6 +11,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use futures_util::future::try_join_all;
 use kernel::bus::{Delivery, Failed, Message};
+use kernel::spans::{Kind, span};
 use kernel::table::{Key, Scatter, get_one, json};
 use kernel::{EventData, Post, PostId, Problem, UserId, request};
 
@@ -103,8 +104,14 @@ impl Timeline {
         let ids: Vec<UserId> = jobs.iter().map(|job| job.post.author_id).collect();
         let authors = self.objects.authors(&*self.parts.peers, &ids);
         let authors = request::hurried(self.config.details_wait, authors).await?;
-        let mut turn = self.turns.take().await?;
-        let done = self.fan_out_in(&mut turn, jobs, authors).await;
+        let waited = self.turns.take();
+        let mut turn = span("turn wait", Kind::Internal, waited, |_, _| {}).await?;
+        let work = Box::pin(self.fan_out_in(&mut turn, jobs, authors));
+        let done = span("fan-out", Kind::Internal, work, |done, span| {
+            span.failed = done.as_ref().err().map(|problem| problem.code.as_str().into());
+            span.tell("posts", jobs.len());
+        })
+        .await;
         turn.end().await;
         done
     }
@@ -131,7 +138,8 @@ impl Timeline {
             };
             let (None, None) = (&facts[0], &facts[1]) else { continue };
             let followers = facts[2].as_ref().map_or(0, |item| item.count);
-            plans.push(self.plan(job, author, turn.next(), followers).await?);
+            let planned = self.plan(job, author, turn.next(), followers);
+            plans.push(request::about(&job.delivery.message.event, planned).await?);
         }
         let writes = plans.iter_mut().flat_map(|plan| std::mem::take(&mut plan.writes)).collect();
         // The pages that follow are queued while these rows are written: at worst they run although
@@ -144,7 +152,7 @@ impl Timeline {
         self.parts.feed.forget(&users).await?;
         for plan in &plans {
             turn.check().await?;
-            self.tell(plan).await?;
+            request::about(&plan.message.event, self.tell(plan)).await?;
         }
         Ok(())
     }

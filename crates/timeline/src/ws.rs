@@ -13,7 +13,8 @@ use std::time::Duration;
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{FutureExt, SinkExt, StreamExt};
-use kernel::sockets::{CloseCode, Mailbox, count_ends};
+use kernel::sockets::{CloseCode, Frame, Mailbox, count_ends};
+use kernel::spans::Kind;
 use kernel::{Code, Limit, Principal, Problem, UserId};
 use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -181,15 +182,21 @@ impl Session {
     }
 
     /// Passes a live frame on, unless it has been told already.
-    async fn tell(&mut self, frame: Result<Bytes, CloseCode>) -> Result<(), End> {
-        let frame = frame.map_err(End::Close)?;
-        if let Some(arrival) = live::arrival(&frame) {
+    async fn tell(&mut self, frame: Result<Frame, CloseCode>) -> Result<(), End> {
+        let Frame { text, on_its_way } = frame.map_err(End::Close)?;
+        if let Some(arrival) = live::arrival(&text) {
             if arrival <= self.told {
                 return Ok(());
             }
             self.told = arrival;
         }
-        self.send(frame).await
+        let sent = self.send(text).await;
+        if let Some(on_its_way) = on_its_way {
+            on_its_way.end("websocket frame", Kind::Producer, |span| {
+                span.failed = sent.as_ref().err().map(|_| "closed".into());
+            });
+        }
+        sent
     }
 
     async fn tick(&mut self) -> Result<(), End> {
@@ -351,6 +358,6 @@ impl Session {
 }
 
 /// The next live frame, or why to close; nothing but the latter before it is time for frames.
-async fn next_frame(mailbox: &mut Mailbox, live: bool) -> Result<Bytes, CloseCode> {
+async fn next_frame(mailbox: &mut Mailbox, live: bool) -> Result<Frame, CloseCode> {
     if live { mailbox.receive().await } else { Err(mailbox.closed().await) }
 }

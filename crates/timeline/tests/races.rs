@@ -80,7 +80,7 @@ async fn a_post_in_the_middle_of_a_deletion_leaves_no_row() {
 async fn told(mailbox: &mut Mailbox) -> Vec<PostId> {
     let mut told = Vec::new();
     while let Ok(frame) = tokio::time::timeout(Duration::ZERO, mailbox.receive()).await {
-        let frame: Value = serde_json::from_slice(&frame.unwrap()).unwrap();
+        let frame: Value = serde_json::from_slice(&frame.unwrap().text).unwrap();
         told.push(frame["data"]["post"]["postId"].as_str().unwrap().parse().unwrap());
     }
     told

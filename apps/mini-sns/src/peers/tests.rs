@@ -56,6 +56,7 @@ impl Process {
             peers: Arc::clone(&world.peers) as _,
             sessions: Some(Arc::new(TableSessions(Arc::clone(&engine.stores.user) as _))),
             ids: world.seams.ids(),
+            tracer: None,
         };
         let internal = listen(internal.beside(Router::new(), &Service::ALL)).await;
         let public = listen(world.router(&settings)).await;

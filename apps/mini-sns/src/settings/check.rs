@@ -13,6 +13,7 @@ impl Settings {
             (None, Some(_)) => return Err("tls_key needs tls_cert: give both or neither".into()),
             _ => {}
         }
+        check_urls(&[("otlp_endpoint", &self.otlp_endpoint)])?;
         self.check_services()?;
         match self.backend {
             Backend::Embedded => self.check_embedded()?,
@@ -107,12 +108,7 @@ impl Settings {
             ("peer_post_url", &self.peer_post_url),
             ("peer_social_url", &self.peer_social_url),
         ];
-        for (name, url) in urls {
-            let good = |url: &String| url.starts_with("http://") || url.starts_with("https://");
-            if url.as_ref().is_some_and(|url| !good(url)) {
-                return Err(format!("{name}: an address such as https://sns.example is wanted"));
-            }
-        }
+        check_urls(&urls)?;
         self.check_neighbours()
     }
 
@@ -180,6 +176,16 @@ impl Settings {
     }
 }
 
+fn check_urls(urls: &[(&str, &Option<String>)]) -> Result<(), String> {
+    for (name, url) in urls {
+        let good = |url: &String| url.starts_with("http://") || url.starts_with("https://");
+        if url.as_ref().is_some_and(|url| !good(url)) {
+            return Err(format!("{name}: an address such as https://sns.example is wanted"));
+        }
+    }
+    Ok(())
+}
+
 /// One line for the first option that was given and has no meaning here.
 fn refuse(given: &[(&str, bool)], why: &str) -> Result<(), String> {
     match given.iter().find(|(_, is_given)| *is_given) {
@@ -231,6 +237,7 @@ mod tests {
             (&format!("{AWS}{secret}{timeline}"), "peer_user_url: timeline asks user, which is"),
             (&format!("{AWS}{secret}{social}"), "peer_post_url: social asks post, which is not"),
             (&format!("{AWS}{secret}{social}demo = true"), "demo: the example world needs all"),
+            ("otlp_endpoint = \"collector:4318\"", "otlp_endpoint: an address such as"),
             ("services = \"user\"", "services: the embedded backend serves all four"),
             ("shared = true", "shared: it is for the aws backend"),
             ("session_recheck = \"2s\"", "session_recheck: it is for the aws backend"),

@@ -18,7 +18,7 @@ use aws::peers::RemotePeers;
 use aws::redis::{Redis, RedisFeed, RedisLimiter};
 use embedded::feed::MemoryFeed;
 use futures_util::future::try_join_all;
-use kernel::bus::{QueueSpec, Subscription};
+use kernel::bus::{Bus, QueueSpec, Subscription};
 use kernel::clock::SystemClock;
 use kernel::feed::Feed;
 use kernel::identity::Identity;
@@ -82,7 +82,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Arc<World>, Failure> {
         clock: place.clock,
         ids: place.ids,
     };
-    Ok(World::new(settings, seams, Arc::new(Aws { bus, stores })))
+    World::new(settings, seams, Arc::new(Aws { bus, stores }))
 }
 
 /// A service's table, and the rows of its outbox that this process commits.
@@ -181,12 +181,17 @@ struct Aws {
 
 #[async_trait]
 impl Engine for Aws {
-    fn start(&self, subscriptions: Vec<Subscription>, stop: &Stop) -> JoinSet<()> {
+    fn start(
+        &self,
+        bus: &Arc<dyn Bus>,
+        subscriptions: Vec<Subscription>,
+        stop: &Stop,
+    ) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         for store in &self.stores {
             let stream = store.outbox.lock().unwrap_or_else(PoisonError::into_inner).take();
             let Some(stream) = stream else { continue };
-            let relaying = Relay::new(Arc::clone(&store.table), Arc::clone(&self.bus) as _);
+            let relaying = Relay::new(Arc::clone(&store.table), Arc::clone(bus));
             tasks.spawn(relay::run(relaying, stream, SWEEP_EVERY, stop.end.clone()));
         }
         // What SQS hands out during the stop would be hidden for a while: so polls end first.

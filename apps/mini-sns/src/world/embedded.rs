@@ -11,7 +11,7 @@ use embedded::identity::EmbeddedIdentity;
 use embedded::limiter::MemoryLimiter;
 use embedded::table::Store;
 use embedded::{bus, relay};
-use kernel::bus::{QueueSpec, Subscription};
+use kernel::bus::{Bus, QueueSpec, Subscription};
 use kernel::clock::SystemClock;
 use kernel::ids::SystemIds;
 use kernel::outbox::Relay;
@@ -121,16 +121,21 @@ pub(crate) fn open(settings: &Settings) -> Result<(Arc<World>, Arc<Embedded>), F
     if let Some(options) = settings.backup() {
         engine.back_up(options)?;
     }
-    Ok((World::new(settings, seams, Arc::clone(&engine) as _), engine))
+    Ok((World::new(settings, seams, Arc::clone(&engine) as _)?, engine))
 }
 
 #[async_trait]
 impl Engine for Embedded {
-    fn start(&self, subscriptions: Vec<Subscription>, stop: &Stop) -> JoinSet<()> {
+    fn start(
+        &self,
+        bus: &Arc<dyn Bus>,
+        subscriptions: Vec<Subscription>,
+        stop: &Stop,
+    ) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
         for (_, store) in self.stores.all() {
             let Some(stream) = store.outbox() else { continue };
-            let relay = Relay::new(Arc::clone(store) as _, Arc::clone(&self.bus) as _);
+            let relay = Relay::new(Arc::clone(store) as _, Arc::clone(bus));
             tasks.spawn(relay::run(relay, stream, stop.end.clone()));
         }
         let (bus, end) = (Arc::clone(&self.bus), stop.end.clone());

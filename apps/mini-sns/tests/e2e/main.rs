@@ -5,6 +5,7 @@
 
 mod alerts;
 mod backup;
+mod collector;
 mod crash;
 mod damaged;
 mod dead;
@@ -13,6 +14,7 @@ mod disk;
 mod documents;
 mod flows;
 mod hostile;
+mod kept;
 mod limits;
 mod live;
 mod moderation;
@@ -25,3 +27,4 @@ mod restart;
 mod server;
 mod sign_in;
 mod tls;
+mod tracing;

@@ -18,7 +18,10 @@ pub(crate) struct Running {
 impl Running {
     /// Starts `serve` with what the command says already, and waits until it prints where it is.
     pub(crate) async fn spawn(mut command: Command) -> Self {
-        command.args(["--admin-listen", "127.0.0.1:0", "--log-filter", "warn"]);
+        command.args(["--admin-listen", "127.0.0.1:0"]);
+        if !command.get_args().any(|arg| arg == "--log-filter") {
+            command.args(["--log-filter", "warn"]);
+        }
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (found, mut addresses) = tokio::sync::mpsc::unbounded_channel();

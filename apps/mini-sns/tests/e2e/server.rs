@@ -35,6 +35,16 @@ impl Server {
         Self::start_by(program(), data, options).await
     }
 
+    /// Starts it with its log, JSON lines, in a file.
+    pub(crate) async fn start_logging(log: &Path, options: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = program();
+        command.stderr(std::fs::File::create(log).unwrap());
+        let mut server = Self::start_by(command, &dir.path().join("data"), options).await;
+        server._dir = Some(dir);
+        server
+    }
+
     /// Starts it with its data on a file system of its own, of this size.
     pub(crate) async fn start_on_small_disk(size: &str, options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();

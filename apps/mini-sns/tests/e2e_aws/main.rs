@@ -9,6 +9,7 @@
 //! - `crash.rs`, `damaged.rs`, `disk.rs`: kills, damage and a full disk under the data, and then
 //!   `verify` on it. Here the tables keep what was answered, and [`faults`] ends processes.
 //! - `dead.rs`: the queues' patience is an option there. Here it is the queues' own: [`poison`].
+//! - `kept.rs`: which traces one process keeps, and its log.
 //! - `process.rs`, `tls.rs`: options, signals and the demo of one process. Here nginx speaks TLS.
 //!
 //! `Server::verified` asks what can be asked from outside: queues, outboxes and dead letters are
@@ -17,6 +18,8 @@
 #![cfg(feature = "aws")]
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+#[path = "../e2e/collector.rs"]
+mod collector;
 #[path = "../e2e/deletion.rs"]
 mod deletion;
 #[path = "../e2e/documents.rs"]
@@ -39,6 +42,8 @@ mod person;
 mod program;
 #[path = "../e2e/sign_in.rs"]
 mod sign_in;
+#[path = "../e2e/tracing.rs"]
+mod tracing;
 
 mod bed;
 mod cost;

@@ -210,7 +210,7 @@ impl AwsBus {
             let parcels = gone.iter().enumerate().map(|(index, letter)| Parcel {
                 index,
                 body: letter.body.clone(),
-                traceparent: read(&letter.body).ok().and_then(|one| one.event.traceparent),
+                trace: read(&letter.body).ok().and_then(|one| one.event.trace()),
                 note: None,
             });
             let refused = self.send(live, parcels.collect()).await;

@@ -36,18 +36,6 @@ pub(super) fn write(value: &impl Serialize) -> Result<String, serde_json::Error>
     Ok(text.replace('\u{FFFE}', "\\uFFFE").replace('\u{FFFF}', "\\uFFFF"))
 }
 
-/// A trace context as X-Ray's header: `00-{trace}-{span}-{flags}` in the words of X-Ray.
-pub(super) fn trace_header(traceparent: Option<&str>) -> Option<String> {
-    let mut parts = traceparent?.split('-').skip(1);
-    let (trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?);
-    if trace.len() != 32 || span.len() != 16 || !trace.is_ascii() {
-        return None;
-    }
-    let (epoch, unique) = trace.split_at(8);
-    let sampled = u8::from_str_radix(flags, 16).ok()? & 1;
-    Some(format!("Root=1-{epoch}-{unique};Parent={span};Sampled={sampled}"))
-}
-
 /// What is noted on a dead letter, as message attributes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Note {
@@ -141,15 +129,6 @@ mod tests {
         let body = write(&message).unwrap();
         assert!(body.chars().all(|c| !matches!(c, '\u{FFFE}' | '\u{FFFF}' | '\u{1}')), "{body}");
         assert_eq!(read(&body).unwrap(), message);
-    }
-
-    #[test]
-    fn a_trace_is_told_to_x_ray() {
-        let header = trace_header(Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
-        let expected = "Root=1-0af76519-16cd43dd8448eb211c80319c;Parent=b7ad6b7169203331;Sampled=1";
-        assert_eq!(header.as_deref(), Some(expected));
-        assert_eq!(trace_header(Some("moon")), None);
-        assert_eq!(trace_header(None), None);
     }
 
     #[test]

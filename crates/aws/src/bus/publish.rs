@@ -7,7 +7,7 @@ use futures_util::stream;
 use kernel::Event;
 use kernel::bus::BusError;
 
-use super::message::{trace_header, write};
+use super::message::write;
 use super::retry::{Fate, tens, why};
 use super::{AwsBus, refuse_all};
 
@@ -34,7 +34,7 @@ impl Entry {
             .detail_type(event.kind().short_name())
             .detail(write(event)?)
             .time(DateTime::from_millis(event.time.millis()))
-            .set_trace_header(trace_header(event.traceparent.as_deref()))
+            .set_trace_header(event.trace().map(|trace| trace.x_ray()))
             .build();
         Ok(Self { index, entry })
     }

@@ -9,8 +9,9 @@ use aws_sdk_sqs::types::{
 use aws_smithy_types::error::operation::BuildError;
 use futures_util::{StreamExt, stream};
 use kernel::bus::{BusError, Message};
+use kernel::trace::TraceContext;
 
-use super::message::{Note, trace_header, write};
+use super::message::{Note, write};
 use super::publish::answer;
 use super::retry::{Fate, tens, why};
 use super::{AwsBus, refuse_all};
@@ -26,7 +27,7 @@ pub(super) struct Parcel {
     /// Its body.
     pub(super) body: String,
     /// The trace it belongs to.
-    pub(super) traceparent: Option<String>,
+    pub(super) trace: Option<TraceContext>,
     /// What is noted on it.
     pub(super) note: Option<Note>,
 }
@@ -48,11 +49,11 @@ impl Parcel {
                 MessageAttributeValue::builder().data_type(text()).string_value(value).build()?;
             entry = entry.message_attributes(name, value);
         }
-        if let Some(header) = trace_header(self.traceparent.as_deref()) {
+        if let Some(trace) = self.trace {
             let value = MessageSystemAttributeValue::builder().data_type(text());
             entry = entry.message_system_attributes(
                 MessageSystemAttributeNameForSends::AwsTraceHeader,
-                value.string_value(header).build()?,
+                value.string_value(trace.x_ray()).build()?,
             );
         }
         entry.build()
@@ -75,8 +76,7 @@ impl AwsBus {
                 refused.push((index, format!("a message has at most {most} bytes")));
                 continue;
             }
-            let traceparent = message.event.traceparent.clone();
-            parcels.push(Parcel { index, body, traceparent, note: None });
+            parcels.push(Parcel { index, body, trace: message.event.trace(), note: None });
         }
         refused.extend(self.send(url, parcels).await);
         answer(refused)

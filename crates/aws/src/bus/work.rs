@@ -74,11 +74,15 @@ impl AwsBus {
         let mut last = Vec::new();
         for (message, reason) in failed {
             let (id, receives) = (&message.id, message.receives);
+            let trace = read(&message.body).ok().and_then(|content| content.event.trace());
+            let trace_id = trace.map(|trace| tracing::field::display(trace.trace_id));
             if receives < self.config.policy.receives_max {
-                tracing::warn!(queue, id, receives, reason, "a message failed and comes again");
+                let again = "a message failed and comes again";
+                tracing::warn!(queue, id, receives, trace_id, reason, "{again}");
                 continue;
             }
-            tracing::error!(queue, id, receives, reason, "to the dead letters");
+            let dead = "a message goes to the dead letters";
+            tracing::error!(queue, id, receives, trace_id, reason, "{dead}");
             last.push((message, reason));
         }
         if last.is_empty() {
@@ -95,7 +99,7 @@ impl AwsBus {
         let parcels = last.iter().enumerate().map(|(index, (message, reason))| Parcel {
             index,
             body: message.body.clone(),
-            traceparent: None,
+            trace: None,
             note: Some(Note {
                 reason: reason.clone(),
                 receives: message.receives,

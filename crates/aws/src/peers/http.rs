@@ -90,8 +90,9 @@ impl Way for Http {
         let mut request = Request::post(address)
             .header(CONTENT_TYPE, "application/json")
             .header(AUTHORIZATION, self.token.mint(asked.service).map_err(Failure::NoProof)?);
-        if let Some(trace) = request::traceparent() {
-            request = request.header("traceparent", trace);
+        if let Some(trace) = request::trace() {
+            request = request.header("traceparent", trace.to_string());
+            request = request.header("x-amzn-trace-id", trace.x_ray());
         }
         let request = request.body(Bytes::copy_from_slice(asked.body.get().as_bytes()));
         let request = request.map_err(|error| Failure::Unreachable(error.to_string()))?;

@@ -79,7 +79,7 @@ impl Way for Invoke {
             internal: INVOCATION_VERSION,
             path: asked.path.to_owned(),
             body: asked.body.to_owned(),
-            traceparent: request::traceparent(),
+            traceparent: request::trace().map(|trace| trace.to_string()),
             deadline: (self.clock.now() + asked.budget).millis(),
         };
         let event = serde_json::to_vec(&event).map_err(|error| Failure::Garbage(error.to_string()));

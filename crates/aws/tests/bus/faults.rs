@@ -107,9 +107,8 @@ async fn a_caller_s_time_ends_the_repetitions() {
     let services = Services::new(|_, _, input| put(input, |_| Some(SLOW))).await;
     let bus = services.bus(QueuePolicy::default());
     let deadline = Instant::now() + Duration::from_millis(90);
-    let scope = Scope { traceparent: String::new(), deadline };
     let events = events(1);
-    let error = request::within(scope, bus.publish(&events)).await.unwrap_err();
+    let error = request::within(Scope::until(deadline), bus.publish(&events)).await.unwrap_err();
     assert_eq!(error.refused, [0]);
     assert_eq!(services.calls("PutEvents").len(), 1);
 }

@@ -22,8 +22,7 @@ async fn ask(peers: &RemotePeers) -> Result<Vec<u64>, Problem> {
 }
 
 async fn ask_in(peers: &RemotePeers, budget: Duration) -> Result<Vec<u64>, Problem> {
-    let scope = Scope { traceparent: String::new(), deadline: Instant::now() + budget };
-    within(scope, ask(peers)).await
+    within(Scope::until(Instant::now() + budget), ask(peers)).await
 }
 
 fn cause(problem: &Problem) -> String {

@@ -12,6 +12,7 @@ use kernel::identity::session::Sessions;
 use kernel::internal::Invocation;
 use kernel::peers::Peers;
 use kernel::request::{Scope, within};
+use kernel::trace::TraceContext;
 use kernel::{Clock, Code, PostId, Problem, UserId};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -57,7 +58,7 @@ async fn a_function_is_invoked_by_its_alias_with_a_signature() {
     server.answers([good()]);
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let deadline = Instant::now() + Duration::from_secs(2);
-    let scope = Scope { traceparent: trace.into(), deadline };
+    let scope = Scope { trace: TraceContext::parse(trace), ..Scope::until(deadline) };
     assert_eq!(within(scope, ask(&peers)).await.unwrap(), [1]);
     let asked = &server.asked()[0];
     // The colon as the SDKs write it, whose signature is over this very path.

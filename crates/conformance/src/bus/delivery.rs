@@ -186,7 +186,7 @@ struct Traced(watch::Sender<Option<String>>);
 #[async_trait]
 impl Handler for Traced {
     async fn handle(&self, _: Vec<Delivery>) -> Vec<Failed> {
-        self.0.send_replace(request::traceparent());
+        self.0.send_replace(request::trace().map(|trace| trace.to_string()));
         Vec::new()
     }
 }

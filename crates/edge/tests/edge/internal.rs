@@ -102,7 +102,8 @@ fn patient_site_of(
     let ids = SeededIds::new(site.clock.clone(), 8);
     let guard = guard(site.clock.clone());
     let sessions = Some(Arc::new(OneSession) as _);
-    let internal = Internal { config, guard, peers: Arc::new(OnePost), sessions, ids };
+    let peers = Arc::new(OnePost);
+    let internal = Internal { config, guard, peers, sessions, ids, tracer: None };
     site.mount(|router| internal.beside(router, services));
     site
 }

@@ -24,3 +24,5 @@ mod shedding;
 mod site;
 #[cfg(test)]
 mod sockets;
+#[cfg(test)]
+mod tracing;

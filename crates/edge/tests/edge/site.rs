@@ -18,6 +18,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use kernel::identity::{Identity, Revoke, Tokens};
 use kernel::limiter::Limiter;
+use kernel::spans::Tracer;
 use kernel::{Principal, Problem, Time, UserId};
 use serde::{Deserialize, Serialize};
 use tower::ServiceExt;
@@ -30,7 +31,8 @@ pub(crate) const TOKEN: &str = "good.token";
 pub(crate) const USER: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 pub(crate) const SECRET: &str = "the disk at 10.1.2.3 fell off";
 
-/// Knows one token. The edge asks nothing else of an identity.
+/// Knows one token, and those of any number of other people. The edge asks nothing else of an
+/// identity.
 struct OneToken;
 
 fn not_asked<T>() -> Result<T, Problem> {
@@ -71,7 +73,14 @@ impl Identity for OneToken {
                 expires_at: Time::from_millis(i64::MAX),
             })),
             "keys.away" => Err(Problem::unavailable(std::io::Error::other(SECRET))),
-            _ => Err(Problem::unauthenticated("The token is not good.")),
+            token => match token.strip_prefix("person.").and_then(|n| n.parse::<u128>().ok()) {
+                Some(number) => Ok(Arc::new(Principal {
+                    user_id: UserId(number.into()),
+                    session: "s".into(),
+                    expires_at: Time::from_millis(i64::MAX),
+                })),
+                None => Err(Problem::unauthenticated("The token is not good.")),
+            },
         }
     }
     async fn key_set(&self) -> Result<serde_json::Value, Problem> {
@@ -94,7 +103,7 @@ async fn open(caller: Option<axum::Extension<Arc<Principal>>>) -> String {
 
 #[utoipa::path(get, path = "/mine", tag = "posts", responses((status = 200)))]
 async fn mine(Caller(principal): Caller) -> String {
-    let trace = kernel::request::traceparent().unwrap_or_default();
+    let trace = kernel::request::trace().map(|trace| trace.to_string()).unwrap_or_default();
     format!("{} {trace}", principal.user_id)
 }
 
@@ -197,7 +206,7 @@ impl Site {
         clock: Arc<TestClock>,
     ) -> Self {
         let internal = Router::new().route("/internal/posts", get(async || "internal"));
-        Self::over(internal, config, health, limiter, clock)
+        Self::over(internal, config, health, limiter, clock, None)
     }
 
     fn over(
@@ -206,6 +215,7 @@ impl Site {
         health: Health,
         limiter: Arc<dyn Limiter>,
         clock: Arc<TestClock>,
+        tracer: Option<Arc<Tracer>>,
     ) -> Self {
         let (router, document) = OpenApiRouter::new()
             .routes(routes!(open))
@@ -227,7 +237,7 @@ impl Site {
             .route("/assets/{*file}", get(async || "asset"));
         let document = edge::openapi::finish(document, "1.2.3");
         let ids = SeededIds::new(clock.clone(), 7);
-        let edge = Edge { config, identity: Arc::new(OneToken), limiter, ids };
+        let edge = Edge { config, identity: Arc::new(OneToken), limiter, ids, tracer };
         Self { router: edge.wrap(router, &document), document, clock }
     }
 
@@ -235,7 +245,14 @@ impl Site {
     pub(crate) fn bare(config: Config) -> Self {
         let clock = TestClock::new();
         let limiter = MemoryLimiter::new(clock.clone());
-        Self::over(Router::new(), config, Health::new("1.2.3"), limiter, clock)
+        Self::over(Router::new(), config, Health::new("1.2.3"), limiter, clock, None)
+    }
+
+    /// The same with what is done for requests recorded.
+    pub(crate) fn recorded(config: Config, tracer: Arc<Tracer>) -> Self {
+        let clock = TestClock::new();
+        let limiter = MemoryLimiter::new(clock.clone());
+        Self::over(Router::new(), config, Health::new("1.2.3"), limiter, clock, Some(tracer))
     }
 
     /// Adds routes beside the edge.

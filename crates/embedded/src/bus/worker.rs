@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kernel::bus::{Delivery, Message, Subscription, attempt};
 use kernel::queues::REASON_BYTES_MAX;
+use kernel::trace::TraceId;
 use kernel::{Problem, Time};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -99,6 +100,14 @@ impl Shared {
     }
 }
 
+/// A message in hand that could be read.
+struct Known {
+    id: String,
+    taken: Taken,
+    /// Of the request that caused it.
+    trace: Option<TraceId>,
+}
+
 struct Worker {
     shared: Arc<Shared>,
     /// Weak: the bus alone decides when its committer may end.
@@ -177,24 +186,27 @@ impl Worker {
             match self.body(&mut taken) {
                 Ok(Some(Ok(message))) => {
                     let (id, receives) = (self.shared.id(self.queue, taken.pos), taken.receives);
+                    let trace = message.event.trace().map(|trace| trace.trace_id);
                     deliveries.push(Delivery { id: id.clone(), receives, message });
-                    known.push((id, taken));
+                    known.push(Known { id, taken, trace });
                 }
                 Ok(None) => settled.push(done(&taken)),
-                Ok(Some(Err(reason))) => failed.push(self.failure(&taken, reason, None)),
+                Ok(Some(Err(reason))) => failed.push(self.failure(&taken, None, reason, None)),
                 // The engine's failure, not the message's: this receive does not count.
                 Err(reason) => failed.push(unread(&taken, reason, until)),
             }
         }
         if !deliveries.is_empty() {
             let outcome = self.handle(deliveries, &known, until).await;
-            for (id, taken) in known {
+            for Known { id, taken, trace } in known {
                 let reason = match &outcome {
                     Ok(failed) => failed.get(&id).cloned(),
                     Err(reason) => Some(reason.clone()),
                 };
                 match reason {
-                    Some(reason) => failed.push(self.failure(&taken, reason, Some(until))),
+                    Some(reason) => {
+                        failed.push(self.failure(&taken, trace, reason, Some(until)));
+                    }
                     None if self.doubled(epoch, taken.pos) => {}
                     None => settled.push(done(&taken)),
                 }
@@ -228,14 +240,35 @@ impl Worker {
         self.shared.dice.is_some() && self.shared.queues[self.queue].state().doubled(epoch, pos)
     }
 
-    fn failure(&self, taken: &Taken, mut reason: String, until: Option<Time>) -> Failure {
+    fn failure(
+        &self,
+        taken: &Taken,
+        trace: Option<TraceId>,
+        mut reason: String,
+        until: Option<Time>,
+    ) -> Failure {
+        let trace_id = trace.map(tracing::field::display);
         let queue = self.subscription.queue;
         let until = until.filter(|_| taken.receives < self.shared.policy.receives_max);
         let (pos, receives) = (taken.pos, taken.receives);
         if until.is_some() {
-            tracing::warn!(queue, pos, receives, reason, "a message failed and comes again");
+            tracing::warn!(
+                queue,
+                pos,
+                receives,
+                trace_id,
+                reason,
+                "a message failed and comes again"
+            );
         } else {
-            tracing::error!(queue, pos, receives, reason, "a message goes to the dead letters");
+            tracing::error!(
+                queue,
+                pos,
+                receives,
+                trace_id,
+                reason,
+                "a message goes to the dead letters"
+            );
         }
         reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
         Failure { pos, tries: Tries { receives, alone: taken.alone, reason }, until }
@@ -245,10 +278,10 @@ impl Worker {
     async fn handle(
         &mut self,
         deliveries: Vec<Delivery>,
-        known: &[(String, Taken)],
+        known: &[Known],
         until: Time,
     ) -> Result<HashMap<String, String>, String> {
-        self.note(known.iter().map(|(_, taken)| (taken.pos, taken.receives)));
+        self.note(known.iter().map(|known| (known.taken.pos, known.taken.receives)));
         let deadline = Instant::now() + self.shared.policy.visibility;
         let over = self.shared.until(Some(until));
         let outcome = attempt(&*self.subscription.handler, deliveries, deadline, over).await;

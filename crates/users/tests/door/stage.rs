@@ -118,6 +118,7 @@ impl Door {
             identity: Arc::clone(&identity),
             limiter: MemoryLimiter::new(Arc::clone(&clock) as _),
             ids: Arc::clone(&ids) as _,
+            tracer: None,
         };
         let app = edge.wrap(router, &document);
         Self { table, clock, ids, identity, users, app, _dir: dir }
