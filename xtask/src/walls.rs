@@ -3,13 +3,14 @@
 //! Which crate may know which ([`arrows`]), that each function of Lambda links one service
 //! ([`functions`]), the rules that hold for every source file ([`sources`]), that the ledger of
 //! requirements names only what is there ([`ledger`]), that the documented options are those of
-//! the code ([`options`]), and that alarms and their pages belong together ([`alerts`]). The tests
-//! below run it over this workspace.
+//! the code ([`options`]), as are the documented metrics ([`metrics`]), and that alarms and their
+//! pages belong together ([`alerts`]). The tests below run it over this workspace.
 
 mod alerts;
 mod arrows;
 mod functions;
 mod ledger;
+mod metrics;
 mod options;
 mod sources;
 
@@ -37,6 +38,7 @@ fn breaches() -> Result<Vec<String>> {
     breaches.extend(ledger::breaches_below(&root()?)?);
     breaches.extend(options::breaches_below(&root()?)?);
     breaches.extend(alerts::breaches_below(&root()?)?);
+    breaches.extend(metrics::breaches_below(&root()?)?);
     Ok(breaches)
 }
 

@@ -30,7 +30,11 @@ impl Timeline {
     pub(crate) async fn skeleton(&self, viewer: UserId) -> Result<Cached, Problem> {
         // Two boxes: the outer one, made at every reading, is small.
         let load = Box::pin(async move { Box::pin(self.load(viewer)).await });
-        self.parts.feed.get_or_load(viewer, load).await
+        let cached = self.parts.feed.get_or_load(viewer, load).await?;
+        let outcome = if cached.hit { "hit" } else { "miss" };
+        metrics::counter!("cache_requests_total", "cache" => "feed", "outcome" => outcome)
+            .increment(1);
+        Ok(cached)
     }
 
     async fn load(&self, viewer: UserId) -> Result<Skeleton, Problem> {

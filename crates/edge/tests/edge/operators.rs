@@ -108,6 +108,44 @@ fn requests_are_counted_by_route_and_never_by_address() {
     assert!(!text.contains("nowhere"));
 }
 
+#[test]
+fn series_grow_with_nothing_that_a_client_sends() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let series = || {
+        let text = handle.render();
+        text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).count()
+    };
+    metrics::with_local_recorder(&recorder, || {
+        let site = Site::new();
+        let serve = |people: std::ops::Range<u32>| {
+            runtime.block_on(async {
+                for n in people {
+                    let token = format!("Bearer person.{n}");
+                    let odd = http::Method::from_bytes(format!("ODD{n}").as_bytes()).unwrap();
+                    let address = format!("10.{}.{}.1:1000", n >> 8, n & 255);
+                    for call in [
+                        Call::get("/mine"),
+                        Call::get(&format!("/things/{n}?q={n}")),
+                        Call::get(&format!("/nowhere/{n}")),
+                        Call::new(odd, "/open"),
+                    ] {
+                        let call = call.header("authorization", &token).from(&address);
+                        let call = call.header("traceparent", &format!("00-{n:032x}-{n:016x}-01"));
+                        site.call(call.header("x-request-id", &n.to_string())).await;
+                    }
+                }
+            });
+        };
+        serve(1..100);
+        let few = series();
+        assert!(few > 0);
+        serve(100..10_000);
+        assert_eq!(series(), few, "{}", handle.render());
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn health_asks_its_checks_at_most_once_a_second_and_waits_no_longer() {
     let asked = Arc::new(Mutex::new(0));

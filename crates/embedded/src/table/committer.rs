@@ -189,7 +189,8 @@ impl Committer {
     fn fail(&mut self, error: &fjall::Error) -> TableError {
         let shared = Arc::clone(&self.shared);
         tracing::error!(?error, table = %shared.name, "the storage engine failed");
-        metrics::counter!("table_engine_failures", "table" => shared.name.clone()).increment(1);
+        metrics::counter!("table_engine_failures_total", "table" => shared.name.clone())
+            .increment(1);
         shared.failed.store(true, Ordering::Relaxed);
         shared.directory.doubt();
         shared.tap().into_iter().for_each(|tap| tap.failed());
