@@ -198,6 +198,8 @@ export const en = {
   "problem.invalid_cursor": "This list has changed. Load it again.",
   "problem.validation_failed": "Something in it breaks a rule.",
   "problem.weak_password": "The password does not meet every rule.",
+  "problem.wrong_code": "The code is wrong, or too old.",
+  "problem.email_unconfirmed": "Confirm your e-mail address first.",
   "problem.self_follow": "You cannot follow yourself.",
   "problem.self_block": "You cannot block yourself.",
   "problem.self_mute": "You cannot mute yourself.",

@@ -191,6 +191,8 @@ export const ja = {
   "problem.invalid_cursor": "一覧が変わりました。もう一度読み込んでください。",
   "problem.validation_failed": "入力内容を確認してください。",
   "problem.weak_password": "パスワードが条件を満たしていません。",
+  "problem.wrong_code": "コードが正しくないか、期限が切れています。",
+  "problem.email_unconfirmed": "先にメールアドレスを確認してください。",
   "problem.self_follow": "自分をフォローすることはできません。",
   "problem.self_block": "自分をブロックすることはできません。",
   "problem.self_mute": "自分をミュートすることはできません。",

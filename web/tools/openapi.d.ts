@@ -1,23 +1,31 @@
 // Made from docs/openapi.json by tools/types.js.
 export interface Schemas {
+  "BlockEntry": { "user": Schemas["Profile"]; "blockedAt": string; };
+  "Blocking": { "blocking": boolean; };
   "Configuration": { "issuer": string; "jwks_uri": string; "id_token_signing_alg_values_supported": (string)[]; "subject_types_supported": (string)[]; "response_types_supported": (string)[]; "claims_supported": (string)[]; };
+  "Confirmation": { "code": string; };
   "Credentials": { "email": string; "password": string; };
   "Deletion": { "password": string; };
   "FieldError": { "field": string; "message": string; };
   "FollowEntry": { "user": Schemas["Profile"]; "followedAt": string; };
-  "FollowState": { "following": boolean; "followedBy": boolean; "followerCount": number; "followingCount": number; };
+  "FollowState": { "following": boolean; "followedBy": boolean; "blocking": boolean; "muting": boolean; "followerCount": number; "followingCount": number; };
   "Following": { "following": boolean; };
+  "Forgotten": { "email": string; };
   "Health": { "status": Schemas["HealthStatus"]; "version": string; "checks": { [name: string]: Schemas["HealthStatus"]; }; };
   "HealthStatus": "ok" | "degraded";
   "Liked": { "liked": boolean; "likeCount": number; };
   "Likers": Schemas["Page_Liker"] & { "likeCount": number; "liked": boolean; };
   "LikesOfPosts": { "items": (Schemas["PostLikes"])[]; };
   "Logout": { "refreshToken": string; "everywhere"?: boolean | null; };
+  "MuteEntry": { "user": Schemas["Profile"]; "mutedAt": string; };
+  "Muting": { "muting": boolean; };
   "NewAccount": { "email": string; "password": string; "handle"?: string | null; "displayName"?: string | null; };
   "NewPost": { "text": string; };
-  "OwnProfile": Schemas["Profile"] & { "email": string; };
+  "OwnProfile": Schemas["Profile"] & { "email": string; "emailConfirmed"?: boolean | null; };
+  "Page_BlockEntry": { "items": ({ "user": Schemas["Profile"]; "blockedAt": string; })[]; "nextCursor"?: string | null; "prevCursor"?: string | null; };
   "Page_FollowEntry": { "items": ({ "user": Schemas["Profile"]; "followedAt": string; })[]; "nextCursor"?: string | null; "prevCursor"?: string | null; };
   "Page_Liker": { "items": ({ "user": Schemas["Profile"]; "likedAt": string; })[]; "nextCursor"?: string | null; "prevCursor"?: string | null; };
+  "Page_MuteEntry": { "items": ({ "user": Schemas["Profile"]; "mutedAt": string; })[]; "nextCursor"?: string | null; "prevCursor"?: string | null; };
   "Page_Post": { "items": ({ "postId": string; "authorId": string; "text": string; "createdAt": string; })[]; "nextCursor"?: string | null; "prevCursor"?: string | null; };
   "Page_Profile": { "items": ({ "userId": string; "handle": string; "displayName": string; "bio": string; "createdAt": string; "updatedAt": string; })[]; "nextCursor"?: string | null; "prevCursor"?: string | null; };
   "Page_TimelineItem": { "items": ({ "post": Schemas["Post"]; "author": Schemas["Profile"] | null; "likeCount": number | null; "liked": boolean | null; })[]; "nextCursor"?: string | null; "prevCursor"?: string | null; };
@@ -29,6 +37,7 @@ export interface Schemas {
   "ProfilePatch": { "handle"?: string; "displayName"?: string | null; "bio"?: string | null; };
   "Profiles": { "items": (Schemas["Profile"])[]; };
   "Refresh": { "refreshToken": string; };
+  "Reset": { "email": string; "code": string; "password": string; };
   "Session": { "user": Schemas["OwnProfile"]; "accessToken": string; "refreshToken": string; "tokenType": string; "expiresIn": number; };
   "TimelineItem": { "post": Schemas["Post"]; "author": Schemas["Profile"] | null; "likeCount": number | null; "liked": boolean | null; };
 }

@@ -15,6 +15,10 @@ use kernel::limiter::Rate;
 use kernel::sockets::MailboxLimits;
 
 use crate::settings::Settings;
+use crate::values::EmailConfirmation;
+
+/// Posts a day before the e-mail address is confirmed, where they are limited.
+const UNCONFIRMED_POSTS_PER_DAY: usize = 3;
 
 fn rate(per_sec: NonZeroU32, burst: NonZeroU32) -> Rate {
     Rate { per_sec: per_sec.get(), burst: burst.get() }
@@ -109,6 +113,7 @@ impl Settings {
             password_characters_max: self.password_characters_max.get(),
             display_name_characters_max: self.display_name_characters_max.get(),
             bio_characters_max: self.bio_characters_max.get(),
+            asks_for_confirmation: self.email_confirmation != EmailConfirmation::Off,
             ..users::Config::default()
         }
     }
@@ -119,6 +124,11 @@ impl Settings {
             text_characters_max: self.post_characters_max.get(),
             idempotency_key_characters_max: self.idempotency_key_characters_max.get(),
             posts_per_minute: count(self.posts_per_minute),
+            unconfirmed_posts_per_day: match self.email_confirmation {
+                EmailConfirmation::Off => None,
+                EmailConfirmation::Limit => Some(UNCONFIRMED_POSTS_PER_DAY),
+                EmailConfirmation::Require => Some(0),
+            },
             idempotency_secs: self.idempotency_ttl.0.as_secs().max(1),
             ..posts::Config::default()
         };

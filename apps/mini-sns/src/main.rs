@@ -14,6 +14,7 @@ mod limits;
 mod listener;
 mod load;
 mod logging;
+mod mail;
 mod metering;
 mod openapi;
 mod output;

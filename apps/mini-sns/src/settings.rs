@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::values::{
-    Age, Backend, EnvName, List, LogFormat, Origin, Percent, Secret, ServiceName, Size, Span,
+    Age, Backend, EmailConfirmation, EnvName, List, LogFormat, Origin, Percent, Secret,
+    ServiceName, Size, Span,
 };
 
 macro_rules! settings {
@@ -84,6 +85,10 @@ settings! {
         backup_dir: PathBuf,
         /// OpenTelemetry collector (OTLP over HTTP) that traces go to; without it none are recorded
         otlp_endpoint: String,
+        /// Server that takes letters, smtps://user:password@host; without it letters go to the log
+        smtp_url: Secret,
+        /// Sender of letters, such as Mini-SNS <sns@example.org>; needed with --smtp-url
+        mail_from: String,
         /// Folder to read the web client from, in place of the one built in; for working on it
         web_dir: PathBuf,
 
@@ -161,6 +166,8 @@ settings! {
         /// Requests to /auth/ of one address at once
         auth_rate_burst: NonZeroU32 = "20",
 
+        /// Posts before the e-mail address is confirmed: off (any), limit (3 a day), require (none)
+        email_confirmation: EmailConfirmation = "off",
         /// Lifetime of access tokens
         access_token_ttl: Span = "1h",
         /// Lifetime of refresh tokens

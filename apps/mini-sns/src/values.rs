@@ -246,6 +246,12 @@ impl FromStr for Secret {
     }
 }
 
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
+    }
+}
+
 /// An environment's name, as it stands in the names of tables and queues: `dev`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct EnvName(pub(crate) String);
@@ -311,6 +317,18 @@ words! {
         Embedded = "embedded",
         /// The services of AWS.
         Aws = "aws",
+    }
+}
+
+words! {
+    /// What people may do before their e-mail address is confirmed.
+    EmailConfirmation {
+        /// Everything, and they are not asked.
+        Off = "off",
+        /// Post a few times a day.
+        Limit = "limit",
+        /// Not post.
+        Require = "require",
     }
 }
 

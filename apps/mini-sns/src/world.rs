@@ -18,6 +18,7 @@ use kernel::identity::Identity;
 use kernel::identity::session::Sessions;
 use kernel::internal::Service;
 use kernel::limiter::Limiter;
+use kernel::mail::Mailer;
 use kernel::peers::Peers;
 use kernel::queues::Queues;
 use kernel::sockets::{CloseCode, Sockets};
@@ -50,6 +51,7 @@ pub(crate) struct Seams {
     /// The queue that proves that messages get through to this process.
     pub(crate) heartbeat: QueueSpec,
     pub(crate) identity: Arc<dyn Identity>,
+    pub(crate) mailer: Arc<dyn Mailer>,
     pub(crate) limiter: Arc<dyn Limiter>,
     pub(crate) feed: Arc<dyn Feed>,
     /// The services of other processes; none where all live in this one.
@@ -154,7 +156,9 @@ impl World {
         let services = Services {
             users: seams.table(ServiceName::User).map(|table| {
                 let identity = Arc::clone(&seams.identity);
-                users::Users::new(table, identity, seams.clock(), seams.ids(), settings.users())
+                let mailer = Some(Arc::clone(&seams.mailer));
+                let (clock, ids) = (seams.clock(), seams.ids());
+                users::Users::new(table, identity, clock, ids, mailer, settings.users())
             }),
             posts: seams.table(ServiceName::Post).map(|table| {
                 let (bus, peers) = (Arc::clone(&seams.bus), Arc::clone(&peers) as _);

@@ -145,6 +145,8 @@ macro_rules! identity_suite {
             a_burst_of_right_passwords_gets_in
             a_new_password_ends_the_other_sessions
             a_wrong_current_password_changes_nothing
+            a_password_that_is_set_ends_sessions_and_locks
+            an_address_is_found_by_its_owner_alone
             a_deleted_identity_is_gone
         }
     };
@@ -187,6 +189,15 @@ pub async fn addresses_are_compared_folded(stage: Stage) {
     assert_eq!(code(taken), Code::EmailTaken);
     stage.identity.delete(user).await.unwrap();
     stage.identity.create(stage.user(4), "Strasse@x.org", PASSWORD).await.unwrap();
+}
+
+/// An address leads to its owner, however it is written, and to nobody once they are gone.
+pub async fn an_address_is_found_by_its_owner_alone(stage: Stage) {
+    let user = stage.ann().await;
+    assert_eq!(stage.identity.find(" ANN@example.org").await.unwrap(), Some(user));
+    assert_eq!(stage.identity.find("nobody@example.org").await.unwrap(), None);
+    stage.identity.delete(user).await.unwrap();
+    assert_eq!(stage.identity.find(EMAIL).await.unwrap(), None);
 }
 
 /// An address has one owner, and who comes second changes nothing.

@@ -113,6 +113,14 @@ pub struct DeletedUser {
     pub user_id: UserId,
 }
 
+/// A person who has proved that their e-mail address is theirs.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfirmedEmail {
+    /// Who.
+    pub user_id: UserId,
+}
+
 macro_rules! events {
     ($($(#[$doc:meta])* $kind:ident($data:ty) = $name:literal from $source:literal,)*) => {
         /// What happened, and to what.
@@ -159,6 +167,8 @@ events! {
     UserProfileUpdated(Profile) = "mini-sns.UserProfileUpdated" from "/mini-sns/user",
     /// An account was deleted; every service drops what it holds of the person.
     UserDeleted(DeletedUser) = "mini-sns.UserDeleted" from "/mini-sns/user",
+    /// Somebody proved that their e-mail address is theirs.
+    EmailConfirmed(ConfirmedEmail) = "mini-sns.EmailConfirmed" from "/mini-sns/user",
     /// A post was written.
     PostCreated(Post) = "mini-sns.PostCreated" from "/mini-sns/post",
     /// A post was deleted.
@@ -195,6 +205,7 @@ impl EventData {
                 profile.user_id.to_string()
             }
             Self::UserDeleted(user) => user.user_id.to_string(),
+            Self::EmailConfirmed(user) => user.user_id.to_string(),
             Self::PostCreated(post) => post.post_id.to_string(),
             Self::PostDeleted(post) => post.post_id.to_string(),
             Self::FollowCreated(follow) | Self::FollowDeleted(follow) => {

@@ -78,6 +78,13 @@ pub trait Identity: Send + Sync {
     /// Whether `password` is the user's; 401 `bad_credentials` when not.
     async fn check_password(&self, user: UserId, password: &str) -> Result<(), Problem>;
 
+    /// Sets another password for who has proved otherwise to be the user, and ends every session
+    /// and every lock; 401 `bad_credentials` where there is no such user.
+    async fn set_password(&self, user: UserId, new: &str) -> Result<(), Problem>;
+
+    /// Whose address this is.
+    async fn find(&self, email: &str) -> Result<Option<UserId>, Problem>;
+
     /// Forgets the identity and every session; repeatable.
     async fn delete(&self, user: UserId) -> Result<(), Problem>;
 

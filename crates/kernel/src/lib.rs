@@ -14,6 +14,7 @@ pub mod identity;
 pub mod ids;
 pub mod internal;
 pub mod limiter;
+pub mod mail;
 pub mod outbox;
 pub mod page;
 pub mod peers;

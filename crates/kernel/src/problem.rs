@@ -58,6 +58,8 @@ codes! {
     Forbidden = 403 "forbidden" "Not yours to do",
     /// One of the two blocks the other.
     Blocked = 403 "blocked" "There is a block between you",
+    /// More than is allowed before the e-mail address is confirmed.
+    EmailUnconfirmed = 403 "email_unconfirmed" "Confirm your e-mail address first",
     /// The request came from a web page that may not make it.
     ForbiddenOrigin = 403 "forbidden_origin" "This origin is not allowed",
     /// Unknown or deleted.
@@ -82,6 +84,8 @@ codes! {
     ValidationFailed = 422 "validation_failed" "The input breaks a rule",
     /// The password breaks the policy.
     WeakPassword = 422 "weak_password" "The password is too weak",
+    /// The code of a letter is wrong, used or too old.
+    WrongCode = 422 "wrong_code" "The code is not right",
     /// Following oneself.
     SelfFollow = 422 "self_follow" "You cannot follow yourself",
     /// Blocking oneself.

@@ -20,7 +20,8 @@
 //! `DELETE /posts/{postId}`; all need a token.
 //!
 //! # Subscriptions
-//! `post-user-deleted`: UserDeleted, removes everything of that user.
+//! `post-user-deleted`: UserDeleted, removes everything of that user; EmailConfirmed, lets them
+//! post as often as others.
 
 mod api;
 mod audit;
@@ -45,6 +46,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use existing::Existing;
+use model::Allowance;
 
 pub use audit::audit;
 pub use react::QUEUES;
@@ -56,6 +58,9 @@ pub struct Config {
     pub limits: Limits,
     /// Posts that one user may write in any minute.
     pub posts_per_minute: usize,
+    /// Posts that one user may write on a day before their e-mail address is confirmed; none where
+    /// that does not matter.
+    pub unconfirmed_posts_per_day: Option<usize>,
     /// Length of a post in user-perceived characters, at most.
     pub text_characters_max: usize,
     /// Visible characters of an idempotency key, at most.
@@ -79,6 +84,13 @@ pub struct Config {
 }
 
 impl Config {
+    pub(crate) fn allowance(&self) -> Allowance {
+        Allowance {
+            posts_per_minute: self.posts_per_minute,
+            unconfirmed_posts_per_day: self.unconfirmed_posts_per_day,
+        }
+    }
+
     /// The same where other processes serve the slice on the same table.
     #[must_use]
     pub fn for_several_processes(self) -> Self {
@@ -92,6 +104,7 @@ impl Default for Config {
         Self {
             limits: Limits::default(),
             posts_per_minute: 10,
+            unconfirmed_posts_per_day: None,
             text_characters_max: 500,
             idempotency_key_characters_max: 255,
             idempotency_secs: 24 * 60 * 60,

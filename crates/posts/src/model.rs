@@ -98,6 +98,21 @@ pub(crate) struct AuthorState {
     /// The user is deleted, for good.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) gone: bool,
+    /// The user's e-mail address is confirmed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) confirmed: bool,
+    /// The day of the last post before that, and the posts of that day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unconfirmed: Option<(i64, usize)>,
+}
+
+/// How much a user may post.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Allowance {
+    /// In a sliding minute.
+    pub(crate) posts_per_minute: usize,
+    /// On a day (UTC) before their e-mail address is confirmed; none where that does not matter.
+    pub(crate) unconfirmed_posts_per_day: Option<usize>,
 }
 
 /// Up to this many posts a minute are remembered one by one; more are counted by the second they
@@ -110,11 +125,13 @@ impl AuthorState {
         Self { gone: true, ..Self::default() }
     }
 
-    /// The state after one more post at `now`, if `posts_max` in a sliding minute allow it.
-    pub(crate) fn admit(&self, now: Time, posts_max: usize) -> Result<Self, Problem> {
+    /// The state after one more post at `now`, if the allowance covers it.
+    pub(crate) fn admit(&self, now: Time, allowance: Allowance) -> Result<Self, Problem> {
         if self.gone {
             return Err(Problem::unauthenticated("The account has been deleted."));
         }
+        let unconfirmed = self.admit_unconfirmed(now, allowance.unconfirmed_posts_per_day)?;
+        let posts_max = allowance.posts_per_minute;
         let start = (now - WINDOW).millis();
         let counted = self.posted.iter().copied().filter(|(at, _)| *at > start);
         let mut posted: Vec<(i64, usize)> = counted.collect();
@@ -131,7 +148,27 @@ impl AuthorState {
             Some((last, count)) if *last >= at => *count += 1,
             _ => posted.push((at, 1)),
         }
-        Ok(Self { posted, gone: false })
+        Ok(Self { posted, gone: false, confirmed: self.confirmed, unconfirmed })
+    }
+
+    /// The day and its posts after one more, where they are counted.
+    fn admit_unconfirmed(
+        &self,
+        now: Time,
+        posts_max: Option<usize>,
+    ) -> Result<Option<(i64, usize)>, Problem> {
+        let Some(posts_max) = posts_max.filter(|_| !self.confirmed) else { return Ok(None) };
+        let today = now.secs().div_euclid(24 * 60 * 60);
+        let before =
+            self.unconfirmed.filter(|(day, _)| *day == today).map_or(0, |(_, count)| count);
+        if before >= posts_max {
+            let detail = match posts_max {
+                0 => "Who wants to post confirms their e-mail address first.".to_owned(),
+                _ => format!("{posts_max} posts a day until the e-mail address is confirmed."),
+            };
+            return Err(Problem::new(Code::EmailUnconfirmed, detail));
+        }
+        Ok(Some((today, before + 1)))
     }
 }
 

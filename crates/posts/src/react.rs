@@ -1,4 +1,4 @@
-//! What posts do when a user is deleted.
+//! What posts do when a user is deleted, or has confirmed their address.
 
 use std::sync::Arc;
 
@@ -11,9 +11,12 @@ use crate::{Posts, store};
 /// The service's queues.
 pub const QUEUES: &[QueueSpec] = &[USER_DELETED];
 
-/// Users to forget.
-const USER_DELETED: QueueSpec =
-    QueueSpec { name: "post-user-deleted", kinds: &[EventKind::UserDeleted] };
+/// Users to forget, and users who may write freely. The name is from when only the first were here;
+/// messages are kept under it.
+const USER_DELETED: QueueSpec = QueueSpec {
+    name: "post-user-deleted",
+    kinds: &[EventKind::UserDeleted, EventKind::EmailConfirmed],
+};
 
 pub(crate) fn subscription(posts: Arc<Posts>) -> Subscription {
     USER_DELETED.consumed_by(posts, 1, 2)
@@ -24,7 +27,13 @@ impl Reaction for Posts {
     /// Removes as much as one delivery may, and queues the rest. What is left to do is found in
     /// the table, so a repetition only goes on.
     async fn react(&self, message: &Message) -> Result<(), Problem> {
-        let EventData::UserDeleted(user) = &message.event.data else { return Ok(()) };
+        let user = match &message.event.data {
+            EventData::UserDeleted(user) => user,
+            EventData::EmailConfirmed(user) => {
+                return store::mark_confirmed(self, user.user_id).await;
+            }
+            _ => return Ok(()),
+        };
         store::mark_gone(self, user.user_id).await?;
         for _ in 0..self.config.commits_per_delivery {
             if store::remove_some(self, user.user_id).await? {

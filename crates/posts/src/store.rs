@@ -133,7 +133,7 @@ async fn attempt(posts: &Posts, new: &Attempted<'_>, ticket: &Ticket) -> Result<
     }
     let state: AuthorState = state_item.as_ref().map(Item::json).transpose()?.unwrap_or_default();
     let now = posts.clock.now();
-    let state = state.admit(now, posts.config.posts_per_minute)?;
+    let state = state.admit(now, posts.config.allowance())?;
 
     let shards = posts.config.public_shards.clamp(1, 64);
     let shard = model::shard(id, shards);
@@ -212,6 +212,18 @@ pub(crate) async fn delete(posts: &Posts, author: UserId, id: PostId) -> Result<
 pub(crate) async fn mark_gone(posts: &Posts, user: UserId) -> Result<(), Problem> {
     let write = Write::put_json(user_key(user, STATE), &AuthorState::gone());
     Ok(posts.table.commit(vec![write]).await?)
+}
+
+/// Marks a user's e-mail address as confirmed.
+pub(crate) async fn mark_confirmed(posts: &Posts, user: UserId) -> Result<(), Problem> {
+    table::retry(|| async {
+        let item = table::get_one(&*posts.table, user_key(user, STATE)).await?;
+        let mut state: AuthorState = item.as_ref().map(Item::json).transpose()?.unwrap_or_default();
+        state.confirmed = true;
+        let write = Write::put_json(user_key(user, STATE), &state);
+        Ok(posts.table.commit(vec![write.when(Condition::unchanged(item.as_ref()))]).await?)
+    })
+    .await
 }
 
 /// Removes some posts of a user who is marked as deleted, or else their idempotency keys; true when

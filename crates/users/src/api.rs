@@ -28,6 +28,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<Users>> {
 
 /// A person's own profile.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct OwnProfile {
     /// What everybody sees.
     #[serde(flatten)]
@@ -35,11 +36,15 @@ pub(crate) struct OwnProfile {
     /// The e-mail address, trimmed and in lower case; only its owner sees it.
     #[schema(example = "hanako@example.org")]
     email: String,
+    /// Whether the address is confirmed; left out where this server does not ask for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email_confirmed: Option<bool>,
 }
 
 impl OwnProfile {
-    pub(crate) fn new(profile: Profile, email: String) -> Self {
-        Self { profile, email }
+    pub(crate) async fn of(users: &Users, user: UserId) -> Result<Self, Problem> {
+        let (profile, email) = users.own(user).await?;
+        Ok(Self { profile, email, email_confirmed: users.is_confirmed(user).await? })
     }
 }
 
@@ -87,8 +92,7 @@ pub(crate) struct Sought {
 }
 
 async fn own(users: &Users, user: UserId) -> Result<axum::Json<OwnProfile>, Problem> {
-    let (profile, email) = users.own(user).await?;
-    Ok(axum::Json(OwnProfile::new(profile, email)))
+    Ok(axum::Json(OwnProfile::of(users, user).await?))
 }
 
 #[utoipa::path(

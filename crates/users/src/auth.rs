@@ -112,9 +112,8 @@ pub(crate) struct Session {
 
 impl Session {
     async fn of(users: &Users, tokens: Tokens) -> Result<Self, Problem> {
-        let (profile, email) = users.own(tokens.user_id).await?;
         Ok(Self {
-            user: OwnProfile::new(profile, email),
+            user: OwnProfile::of(users, tokens.user_id).await?,
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,
             token_type: "Bearer",
@@ -152,6 +151,7 @@ async fn register(
     let who = (body.handle, body.display_name);
     let new = Registration::parse((body.email, body.password), who, &users.config)?;
     let tokens = users.register(&new).await?;
+    users.welcome(tokens.user_id).await;
     Ok(Session::of(&users, tokens).await?.answer(StatusCode::CREATED))
 }
 

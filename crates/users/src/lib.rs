@@ -10,6 +10,8 @@
 //! | `handle#{handle}` | | whose it is; expires while a registration is under way |
 //! | `search#{first character}` | `{folded text}\u{1}{user}{h or n}` | the profile, for each text |
 //! | `gone#{user}` | | the mark of a deleted user, for good |
+//! | `care#{user}` | `confirm`, `reset` | the digest of a code that was sent; expires |
+//! | `care#{user}` | `confirmed` | when the e-mail address was confirmed |
 //!
 //! A profile, its handle, its search rows and its event are written in one commit, and removed in
 //! one.
@@ -22,8 +24,8 @@
 //! goes right after, and once more when the event comes round, should the first try have failed.
 //!
 //! # Routes
-//! `/auth/*`, `/.well-known/*` and `/users*`. Public are registering, signing in, refreshing, and
-//! the two well-known documents.
+//! `/auth/*`, `/.well-known/*` and `/users*`. Public are registering, signing in, refreshing,
+//! asking for another password and choosing it, and the two well-known documents.
 //!
 //! # Subscriptions
 //! `user-erasure`: its own UserDeleted, to finish deletions.
@@ -32,6 +34,8 @@ mod account;
 mod api;
 mod audit;
 mod auth;
+mod care;
+mod care_api;
 mod model;
 mod react;
 mod search;
@@ -42,9 +46,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use kernel::bus::Subscription;
 use kernel::identity::Identity;
+use kernel::mail::Mailer;
 use kernel::peers::Peers;
 use kernel::table::Table;
 use kernel::{Clock, Event, EventData, Ids, Limits, Problem, Profile, UserId};
+use tokio::sync::Semaphore;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -72,6 +78,10 @@ pub struct Config {
     pub bio_characters_max: usize,
     /// How long a registration under way holds its handle.
     pub handle_hold_secs: u64,
+    /// Whether people are asked to confirm their e-mail addresses.
+    pub asks_for_confirmation: bool,
+    /// Letters about lost passwords being written at once, at most.
+    pub letters_max: usize,
 }
 
 impl Default for Config {
@@ -85,6 +95,8 @@ impl Default for Config {
             display_name_characters_max: 50,
             bio_characters_max: 300,
             handle_hold_secs: 600,
+            asks_for_confirmation: false,
+            letters_max: 32,
         }
     }
 }
@@ -97,18 +109,23 @@ pub struct Users {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     config: Config,
+    /// None where the server sends no letters.
+    mailer: Option<Arc<dyn Mailer>>,
+    letters: Arc<Semaphore>,
 }
 
 impl Users {
-    /// The service over its own table and the keeper of credentials.
+    /// The service over its own table, the keeper of credentials, and who brings its letters.
     pub fn new(
         table: Arc<dyn Table>,
         identity: Arc<dyn Identity>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
+        mailer: Option<Arc<dyn Mailer>>,
         config: Config,
     ) -> Arc<Self> {
-        Arc::new(Self { table, identity, clock, ids, config })
+        let letters = Arc::new(Semaphore::new(config.letters_max));
+        Arc::new(Self { table, identity, clock, ids, config, mailer, letters })
     }
 
     /// The service's routes with their documentation.
@@ -135,7 +152,7 @@ impl Peers for Users {
 }
 
 fn router() -> OpenApiRouter<Arc<Users>> {
-    auth::router().merge(api::router())
+    auth::router().merge(care_api::router()).merge(api::router())
 }
 
 /// The document of the service's routes.

@@ -136,6 +136,25 @@ pub(crate) fn password_change(
     }
 }
 
+/// An address, the code of a letter, and a new password that keeps the policy.
+pub(crate) fn password_reset(
+    (address, code): (Sent, Sent),
+    new: Sent,
+    config: &Config,
+) -> Result<(String, String, String), Problem> {
+    let mut errors = Vec::new();
+    let address = noting(&mut errors, required("email", address));
+    let code = noting(&mut errors, required("code", code));
+    let new = noting(&mut errors, required("password", new));
+    let weak = new.as_deref().map_or(Vec::new(), |text| weaknesses("password", text, config));
+    match (address, code, new) {
+        (Some(address), Some(code), Some(new)) if weak.is_empty() => {
+            Ok((kept_email(&address), code, password(&new)))
+        }
+        _ => Err(refusal(errors, weak)),
+    }
+}
+
 /// One error for each rule that the password does not meet.
 fn weaknesses(field: &str, text: &str, config: &Config) -> Vec<FieldError> {
     let password = password(text);

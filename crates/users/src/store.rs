@@ -6,7 +6,7 @@ use kernel::table::{
 use kernel::{Code, Event, Problem, Profile, Time, UserId, outbox};
 use serde::{Deserialize, Serialize};
 
-use crate::search;
+use crate::{care, search};
 
 pub(crate) const PROFILES: &str = "profile#";
 pub(crate) const HANDLES: &str = "handle#";
@@ -210,6 +210,7 @@ pub(crate) async fn delete(
             Write::delete(row.key).when(Condition::Version(row.version)),
             Write::delete(handle_key(&profile.handle)),
             Write::put(gone_key(user), ""),
+            Write::delete(care::confirmed_key(user)),
             outbox::write(event),
         ];
         writes.extend(search::keys(&profile).into_iter().map(Write::delete));

@@ -14,6 +14,9 @@ impl Settings {
             _ => {}
         }
         check_urls(&[("otlp_endpoint", &self.otlp_endpoint)])?;
+        if self.smtp_url.is_some() && self.mail_from.is_none() {
+            return Err("smtp_url needs mail_from: the sender of the letters".into());
+        }
         self.check_services()?;
         match self.backend {
             Backend::Embedded => self.check_embedded()?,

@@ -32,6 +32,7 @@ use tokio::task::JoinSet;
 
 use super::{Elsewhere, Engine, Seams, Stop, World, queues};
 use crate::failure::Failure;
+use crate::mail;
 use crate::settings::Settings;
 use crate::values::ServiceName;
 
@@ -75,6 +76,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Arc<World>, Failure> {
         bus: Arc::clone(&bus) as _,
         queues: Arc::clone(&bus) as _,
         heartbeat: heartbeat(first),
+        mailer: mail::mailer(settings)?,
         identity: place.identity(of_users.as_ref(), peers.as_ref())?,
         limiter: place.limiter(redis.as_ref(), &stores[0].table),
         feed: place.feed(redis),

@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use super::{Engine, Seams, Stop, World, queues};
 use crate::data::Data;
 use crate::failure::Failure;
+use crate::mail;
 use crate::settings::Settings;
 use crate::values::ServiceName;
 
@@ -111,6 +112,7 @@ pub(crate) fn open(settings: &Settings) -> Result<(Arc<World>, Arc<Embedded>), F
         queues: Arc::clone(&bus) as _,
         heartbeat: HEARTBEAT,
         identity,
+        mailer: mail::mailer(settings)?,
         limiter: MemoryLimiter::new(Arc::clone(&clock)),
         feed: MemoryFeed::new(settings.feed(), Arc::clone(&clock)),
         elsewhere: None,

@@ -15,6 +15,7 @@ mod documents;
 mod flows;
 mod hostile;
 mod kept;
+mod letters;
 mod limits;
 mod live;
 mod moderation;

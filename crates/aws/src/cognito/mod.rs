@@ -389,6 +389,24 @@ impl Identity for CognitoIdentity {
         Ok(())
     }
 
+    async fn set_password(&self, user: UserId, new: &str) -> Result<(), Problem> {
+        let email = self.address_of(user).await?.ok_or_else(bad_credentials)?;
+        let account = account(&email);
+        self.end_all_but(user, None).await?;
+        self.pool.set_password(user, new).await?;
+        self.outdate(&account, user).await?;
+        self.table.commit(vec![Write::delete(attempts_key(&account))]).await?;
+        // Once more, for who has signed in with the old password meanwhile.
+        self.end_all_but(user, None).await
+    }
+
+    async fn find(&self, email: &str) -> Result<Option<UserId>, Problem> {
+        let row = get_one(&*self.table, email_key(&account(email))).await?;
+        // One that is still being made is not there yet.
+        let made = row.filter(|item| item.expires_at.is_none());
+        Ok(made.map(|item| item.json::<Address>()).transpose()?.map(|owner| owner.user_id))
+    }
+
     async fn delete(&self, user: UserId) -> Result<(), Problem> {
         // Its rows first: after this no session can start.
         retry(|| self.try_forget(user)).await?;

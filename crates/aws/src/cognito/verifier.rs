@@ -163,6 +163,14 @@ impl Identity for Verifier {
         not_here()
     }
 
+    async fn set_password(&self, _user: UserId, _new: &str) -> Result<(), Problem> {
+        not_here()
+    }
+
+    async fn find(&self, _email: &str) -> Result<Option<UserId>, Problem> {
+        not_here()
+    }
+
     async fn delete(&self, _user: UserId) -> Result<(), Problem> {
         not_here()
     }

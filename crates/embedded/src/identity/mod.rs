@@ -407,6 +407,25 @@ impl Identity for EmbeddedIdentity {
         self.prove(&account, Some(known), password).await.map(|_| ())
     }
 
+    async fn set_password(&self, user: UserId, new: &str) -> Result<(), Problem> {
+        let password = self.passwords.hash(new).await?;
+        retry(|| async {
+            let known = self.known(user).await?.ok_or_else(bad_credentials)?;
+            let attempts = attempts_key(&account(&known.credentials.email));
+            let (email, password) = (known.credentials.email, password.clone());
+            let write = Write::put_json(user_key(user), &Credentials { email, password });
+            let writes =
+                vec![write.when(Condition::Version(known.version)), Write::delete(attempts)];
+            Ok(self.table.commit(writes).await?)
+        })
+        .await?;
+        self.end_all_but(user, None).await
+    }
+
+    async fn find(&self, email: &str) -> Result<Option<UserId>, Problem> {
+        Ok(self.known_by_email(&account(email)).await?.map(|known| known.user))
+    }
+
     async fn delete(&self, user: UserId) -> Result<(), Problem> {
         // Credentials first: after this no session can start.
         retry(|| self.try_forget(user)).await?;

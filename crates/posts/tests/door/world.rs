@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use kernel::audit::{Finding, Snapshot};
 use kernel::bus::{Bus, BusError, Delivery, Message};
-use kernel::event::DeletedUser;
+use kernel::event::{ConfirmedEmail, DeletedUser};
 use kernel::outbox::Relay;
 use kernel::peers::{Peers, Regard, Viewed};
 use kernel::table::{Table, TableError};
@@ -229,6 +229,13 @@ impl World {
             .into_iter()
             .map(|event| event.data)
             .collect()
+    }
+
+    /// One delivery of EmailConfirmed.
+    pub(crate) async fn confirmed(&self, user_id: UserId) {
+        let data = EventData::EmailConfirmed(ConfirmedEmail { user_id });
+        let event = Event::new(&*self.ids, &*self.clock, data);
+        self.deliver(Message::from(event)).await;
     }
 
     /// One delivery of UserDeleted, and all the further work it queues.

@@ -6,6 +6,7 @@ use crate::world::World;
 use axum::body::Body;
 use http::{Method, Request};
 use kernel::EventData;
+use posts::Config;
 use proptest::prelude::*;
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
@@ -191,4 +192,43 @@ async fn the_eleventh_post_in_any_minute_is_refused() {
     world.clock.advance(Duration::from_secs(1));
     assert_eq!(world.write(user, "b").await.status, 201);
     assert_eq!(world.told().await.len(), 13);
+}
+
+#[tokio::test]
+async fn who_has_not_confirmed_their_address_posts_three_times_a_day() {
+    let config = Config { unconfirmed_posts_per_day: Some(3), ..World::unlimited() };
+    let world = World::with(config);
+    let ann = world.user();
+    for number in 0..3 {
+        world.written(ann, &format!("post {number}")).await;
+    }
+    let refused = world.write(ann, "a fourth").await;
+    assert_eq!((refused.status, refused.code()), (403, "email_unconfirmed"));
+    // Another day is another three.
+    world.clock.advance(Duration::from_secs(24 * 60 * 60));
+    for number in 0..3 {
+        world.written(ann, &format!("next day {number}")).await;
+    }
+    assert_eq!(world.write(ann, "a seventh").await.code(), "email_unconfirmed");
+    world.confirmed(ann).await;
+    world.confirmed(ann).await;
+    for number in 0..5 {
+        world.written(ann, &format!("confirmed {number}")).await;
+    }
+    world.audit();
+}
+
+#[tokio::test]
+async fn where_confirmation_is_required_nobody_posts_without_it() {
+    let config = Config { unconfirmed_posts_per_day: Some(0), ..World::unlimited() };
+    let world = World::with(config);
+    let ann = world.user();
+    assert_eq!(world.write(ann, "too early").await.code(), "email_unconfirmed");
+    world.confirmed(ann).await;
+    world.written(ann, "confirmed").await;
+    // A confirmation that comes late brings nobody back.
+    world.user_deleted(ann).await;
+    world.confirmed(ann).await;
+    assert_eq!(world.write(ann, "gone").await.code(), "unauthenticated");
+    world.audit();
 }

@@ -59,6 +59,12 @@ impl Identity for Tickets {
     async fn check_password(&self, _: UserId, _: &str) -> Result<(), Problem> {
         Err(no())
     }
+    async fn set_password(&self, _: UserId, _: &str) -> Result<(), Problem> {
+        Err(no())
+    }
+    async fn find(&self, _: &str) -> Result<Option<UserId>, Problem> {
+        Err(no())
+    }
     async fn delete(&self, _: UserId) -> Result<(), Problem> {
         Err(no())
     }

@@ -85,6 +85,14 @@ impl Identity for Failing {
         self.real.check_password(user, password).await
     }
 
+    async fn set_password(&self, user: UserId, new: &str) -> Result<(), Problem> {
+        self.real.set_password(user, new).await
+    }
+
+    async fn find(&self, email: &str) -> Result<Option<UserId>, Problem> {
+        self.real.find(email).await
+    }
+
     async fn delete(&self, user: UserId) -> Result<(), Problem> {
         if self.fails.load(Ordering::SeqCst) {
             // Not one of those that the door takes for a defect: 409.

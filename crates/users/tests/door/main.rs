@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation of a test ends it")]
 
+mod care;
 mod deletion;
 mod profiles;
 mod signing_in;

@@ -308,7 +308,10 @@ fn the_document_says_who_may_come_in() {
     public.sort();
     let well_known = ["/.well-known/jwks.json", "/.well-known/openid-configuration"];
     assert_eq!(public[..2], well_known);
-    assert_eq!(public[2..], ["/auth/login", "/auth/refresh", "/auth/register"]);
+    let lost = ["/auth/password/forgot", "/auth/password/reset"];
+    assert_eq!(public[2..3], ["/auth/login"]);
+    assert_eq!(public[3..5], lost);
+    assert_eq!(public[5..], ["/auth/refresh", "/auth/register"]);
     let patch = &document["components"]["schemas"]["ProfilePatch"]["properties"];
     assert_eq!(patch["displayName"]["type"], json!(["string", "null"]));
     assert_eq!(patch["handle"]["type"], "string");

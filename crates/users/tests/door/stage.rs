@@ -1,8 +1,10 @@
 //! The door of the user service: its routes behind the real edge, on the embedded table and
 //! identity, with time and ids in a test's hand.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request};
@@ -15,7 +17,8 @@ use kernel::audit::Snapshot;
 use kernel::bus::Delivery;
 use kernel::identity::Identity;
 use kernel::limiter::Rate;
-use kernel::{Event, UserId};
+use kernel::mail::{Letter, Mailer};
+use kernel::{Event, Problem, UserId};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use users::Users;
@@ -28,8 +31,40 @@ pub(crate) struct Door {
     pub(crate) ids: Arc<SeededIds>,
     pub(crate) identity: Arc<dyn Identity>,
     pub(crate) users: Arc<Users>,
+    pub(crate) letters: Arc<Letters>,
     app: Router,
     _dir: tempfile::TempDir,
+}
+
+/// The letters that were sent.
+#[derive(Default)]
+pub(crate) struct Letters(Mutex<Vec<Letter>>);
+
+#[async_trait]
+impl Mailer for Letters {
+    async fn send(&self, letter: Letter) -> Result<(), Problem> {
+        self.0.lock().unwrap().push(letter);
+        Ok(())
+    }
+}
+
+impl Letters {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+
+    /// Waits for this many; the address and the code of the last.
+    pub(crate) async fn last_of(&self, count: usize) -> (String, String) {
+        while self.count() < count {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let letters = self.0.lock().unwrap();
+        assert_eq!(letters.len(), count);
+        let letter = letters.last().unwrap();
+        let code = letter.text.lines().find_map(|line| line.strip_prefix("    "));
+        (letter.to.clone(), code.unwrap().to_owned())
+    }
 }
 
 #[derive(Debug)]
@@ -83,6 +118,19 @@ impl Door {
 
     /// A door whose service sees the identity that `around` makes of the real one.
     pub(crate) fn with(around: impl FnOnce(Arc<dyn Identity>) -> Arc<dyn Identity>) -> Self {
+        Self::build(users::Config::default(), around)
+    }
+
+    /// A door whose service asks people to confirm their addresses.
+    pub(crate) fn careful() -> Self {
+        let config = users::Config { asks_for_confirmation: true, ..users::Config::default() };
+        Self::build(config, |identity| identity)
+    }
+
+    fn build(
+        service: users::Config,
+        around: impl FnOnce(Arc<dyn Identity>) -> Arc<dyn Identity>,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = TestClock::new();
         let ids = SeededIds::new(Arc::clone(&clock), 11);
@@ -98,12 +146,14 @@ impl Door {
         let real =
             EmbeddedIdentity::open(config, &keys, Arc::clone(&table) as _, times, ids.clone());
         let identity = around(real.unwrap());
+        let letters = Arc::new(Letters::default());
         let users = Users::new(
             Arc::clone(&table) as _,
             Arc::clone(&identity),
             Arc::clone(&clock) as _,
             Arc::clone(&ids) as _,
-            users::Config::default(),
+            Some(Arc::clone(&letters) as _),
+            service,
         );
         let (router, document) = Arc::clone(&users).routes().split_for_parts();
         let document = edge::openapi::finish(document, "0.0.0");
@@ -121,7 +171,7 @@ impl Door {
             tracer: None,
         };
         let app = edge.wrap(router, &document);
-        Self { table, clock, ids, identity, users, app, _dir: dir }
+        Self { table, clock, ids, identity, users, letters, app, _dir: dir }
     }
 
     pub(crate) async fn send(

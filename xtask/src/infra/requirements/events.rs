@@ -9,7 +9,7 @@ use super::{SERVICES, everywhere, stack, texts};
 /// accounts and changed profiles and mutes are our additions.
 const QUEUES: [(&str, &str, &[&str]); 8] = [
     ("user", "user-erasure", &["UserDeleted"]),
-    ("post", "post-user-deleted", &["UserDeleted"]),
+    ("post", "post-user-deleted", &["UserDeleted", "EmailConfirmed"]),
     ("social", "social-post-deleted", &["PostDeleted"]),
     ("social", "social-user-deleted", &["UserDeleted"]),
     ("timeline", "timeline-fanout", &["PostCreated"]),
