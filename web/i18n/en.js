@@ -204,6 +204,7 @@ export const en = {
   "problem.self_block": "You cannot block yourself.",
   "problem.self_mute": "You cannot mute yourself.",
   "problem.blocked": "One of you blocks the other.",
+  "problem.account_suspended": "This account has been suspended.",
   "problem.idempotency_mismatch": "Another post was sent under the same key.",
   "problem.upgrade_required": "The server does not understand this.",
   "problem.rate_limited": "That was a lot at once. Wait a moment.",

@@ -197,6 +197,7 @@ export const ja = {
   "problem.self_block": "自分をブロックすることはできません。",
   "problem.self_mute": "自分をミュートすることはできません。",
   "problem.blocked": "どちらかが相手をブロックしています。",
+  "problem.account_suspended": "このアカウントは停止されています。",
   "problem.idempotency_mismatch": "同じキーで別の投稿が送られています。",
   "problem.upgrade_required": "サーバーが内容を読み取れませんでした。",
   "problem.rate_limited": "操作が集中しています。少しお待ちください。",

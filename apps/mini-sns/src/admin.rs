@@ -11,6 +11,14 @@
 //! | `GET /dlq/{id}` | one dead letter |
 //! | `POST /dlq/redrive`, `POST /dlq/purge` | `{"queue"}` or `{"id"}` -> `{"count"}` |
 //! | `POST /backup` | `{"base"}` -> `{"until"}` once all that is there now is copied |
+//! | `GET /users?q=`, `GET /users/{who}` | accounts, by a name's beginning; one, by id or handle |
+//! | `POST /users/{who}/suspend`, `/restore`, `/reset-sessions` | an order -> what it came to |
+//! | `POST /posts/{id}/remove` | an order -> the post |
+//! | `GET /acts?before=&limit=` | what operators did, newest first |
+//!
+//! An order is `{"operator","reason","dryRun"}` ([`kernel::acts::Order`]).
+
+mod moderation;
 
 use std::sync::Arc;
 
@@ -52,6 +60,7 @@ pub(crate) fn router(
         .route("/dlq/{id}", get(show))
         .route("/dlq/redrive", post(redrive))
         .route("/dlq/purge", post(purge))
+        .merge(moderation::routes())
         .route("/backup", post(back_up))
         .with_state(Arc::new(Admin { world, metrics }));
     let router = match token {

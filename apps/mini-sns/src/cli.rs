@@ -34,6 +34,14 @@ pub(crate) enum Command {
     Backups(crate::backup::BackupsArgs),
     /// Bring back the data of a moment: embedded into a new directory, on AWS from restored tables
     Restore(Box<crate::restore::RestoreArgs>),
+    /// Find people, suspend accounts and give them back
+    #[command(subcommand)]
+    Users(crate::operate::Users),
+    /// Remove posts
+    #[command(subcommand)]
+    Posts(crate::operate::Posts),
+    /// List what operators did
+    Audit(crate::operate::Audit),
     /// Check the data of a stopped server against its own rules
     Verify(crate::verify::VerifyArgs),
     /// Put load on a Mini-SNS and measure it

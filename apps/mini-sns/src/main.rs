@@ -17,6 +17,7 @@ mod logging;
 mod mail;
 mod metering;
 mod openapi;
+mod operate;
 mod output;
 mod peers;
 #[cfg(feature = "aws")]
@@ -64,6 +65,9 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Backup(args) => backup::run(args).await,
             Command::Backups(args) => backup::list(args).await,
             Command::Restore(args) => restore::run(*args).await,
+            Command::Users(command) => operate::users(command).await,
+            Command::Posts(command) => operate::posts(command).await,
+            Command::Audit(args) => operate::audit(args).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Load(args) => load::run(*args).await,
             #[cfg(feature = "aws")]

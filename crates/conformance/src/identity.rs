@@ -147,6 +147,7 @@ macro_rules! identity_suite {
             a_wrong_current_password_changes_nothing
             a_password_that_is_set_ends_sessions_and_locks
             an_address_is_found_by_its_owner_alone
+            a_suspended_identity_is_shut_out_until_it_is_restored
             a_deleted_identity_is_gone
         }
     };
@@ -459,6 +460,35 @@ pub async fn a_wrong_current_password_changes_nothing(stage: Stage) {
     }
     assert_eq!(code(stage.identity.sign_in(EMAIL, PASSWORD).await), Code::TooManyAttempts);
     stage.assert_good(&tokens).await;
+}
+
+/// A suspension ends every session at once and lets none begin; what was there before is there
+/// again afterwards, but for the sessions. Both can be repeated, and nobody unknown is no error.
+pub async fn a_suspended_identity_is_shut_out_until_it_is_restored(stage: Stage) {
+    let (user, tokens) = stage.signed_in().await;
+    stage.assert_good(&tokens).await;
+    for _ in 0..2 {
+        stage.identity.suspend(user).await.unwrap();
+        for identity in [Arc::clone(&stage.identity), (stage.again)()] {
+            let verified = identity.verify(&tokens.access_token).await;
+            assert_eq!(code(verified), Code::Unauthenticated);
+            let refreshed = identity.refresh(&tokens.refresh_token).await;
+            assert_eq!(code(refreshed), Code::AccountSuspended);
+            assert_eq!(code(identity.sign_in(EMAIL, PASSWORD).await), Code::AccountSuspended);
+        }
+    }
+    let taken = stage.identity.create(stage.user(2), EMAIL, PASSWORD).await;
+    assert_eq!(code(taken), Code::EmailTaken);
+    assert_eq!(stage.identity.email(user).await.unwrap().as_deref(), Some(EMAIL));
+    for _ in 0..2 {
+        stage.identity.restore(user).await.unwrap();
+    }
+    stage.assert_ended(&tokens).await;
+    stage.assert_good(&stage.another().await).await;
+    let nobody = stage.user(3);
+    stage.identity.suspend(nobody).await.unwrap();
+    stage.identity.restore(nobody).await.unwrap();
+    assert_eq!(stage.identity.email(nobody).await.unwrap(), None);
 }
 
 /// A deleted identity is gone at once, its address is free, and deleting again is no error.

@@ -121,6 +121,16 @@ pub struct ConfirmedEmail {
     pub user_id: UserId,
 }
 
+/// A person whose account is suspended, or no longer.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Suspension {
+    /// Who.
+    pub user_id: UserId,
+    /// Grows with each change; an older one must not undo a newer one.
+    pub version: u64,
+}
+
 macro_rules! events {
     ($($(#[$doc:meta])* $kind:ident($data:ty) = $name:literal from $source:literal,)*) => {
         /// What happened, and to what.
@@ -189,6 +199,10 @@ events! {
     MuteCreated(Mute) = "mini-sns.MuteCreated" from "/mini-sns/social",
     /// Somebody no longer mutes somebody.
     MuteDeleted(Mute) = "mini-sns.MuteDeleted" from "/mini-sns/social",
+    /// An operator suspended an account; nothing of the person is shown.
+    UserSuspended(Suspension) = "mini-sns.UserSuspended" from "/mini-sns/user",
+    /// An operator gave a suspended account back; all of it is shown again.
+    UserRestored(Suspension) = "mini-sns.UserRestored" from "/mini-sns/user",
 }
 
 impl EventKind {
@@ -206,6 +220,7 @@ impl EventData {
             }
             Self::UserDeleted(user) => user.user_id.to_string(),
             Self::EmailConfirmed(user) => user.user_id.to_string(),
+            Self::UserSuspended(user) | Self::UserRestored(user) => user.user_id.to_string(),
             Self::PostCreated(post) => post.post_id.to_string(),
             Self::PostDeleted(post) => post.post_id.to_string(),
             Self::FollowCreated(follow) | Self::FollowDeleted(follow) => {

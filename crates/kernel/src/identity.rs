@@ -85,6 +85,13 @@ pub trait Identity: Send + Sync {
     /// Whose address this is.
     async fn find(&self, email: &str) -> Result<Option<UserId>, Problem>;
 
+    /// Ends every session and lets no other begin: a sign-in and a refresh are 403
+    /// `account_suspended`. Repeatable; nothing where there is no such identity.
+    async fn suspend(&self, user: UserId) -> Result<(), Problem>;
+
+    /// Lets a suspended identity sign in again; repeatable.
+    async fn restore(&self, user: UserId) -> Result<(), Problem>;
+
     /// Forgets the identity and every session; repeatable.
     async fn delete(&self, user: UserId) -> Result<(), Problem>;
 
@@ -109,6 +116,11 @@ pub fn bad_credentials() -> Problem {
 /// 401: a refresh token that is good for nothing.
 pub fn invalid_refresh_token() -> Problem {
     Problem::new(Code::InvalidRefreshToken, "The refresh token is not valid. Sign in again.")
+}
+
+/// 403: the account is suspended.
+pub fn suspended() -> Problem {
+    Problem::new(Code::AccountSuspended, "This account has been suspended by an operator.")
 }
 
 /// 401: an access token that is good for nothing.

@@ -3,6 +3,7 @@
 //! Every service speaks in these types and reaches the world through these traits; every backend
 //! implements the traits. Nothing here performs I/O, names a backend, or knows a service.
 
+pub mod acts;
 pub mod audit;
 pub mod bus;
 pub mod clock;

@@ -56,6 +56,8 @@ codes! {
     InvalidRefreshToken = 401 "invalid_refresh_token" "The refresh token is not valid",
     /// The thing is somebody else's.
     Forbidden = 403 "forbidden" "Not yours to do",
+    /// An operator has suspended the account.
+    AccountSuspended = 403 "account_suspended" "The account is suspended",
     /// One of the two blocks the other.
     Blocked = 403 "blocked" "There is a block between you",
     /// More than is allowed before the e-mail address is confirmed.

@@ -118,7 +118,7 @@ async fn find(
         if wanted.author_id.is_some() || wanted.cursor.is_some() {
             return Err(Problem::invalid("ids", "Goes with neither `authorId` nor `cursor`."));
         }
-        let items = store::items(&*posts.table, &posts.config.limits.ids("ids", text)?).await?;
+        let items = store::items(&posts, &posts.config.limits.ids("ids", text)?).await?;
         let items = shown::to(&posts, caller.user_id, items).await?.into_iter().flatten().collect();
         let page = Page { items, next_cursor: None, prev_cursor: None };
         return Ok(json(page_json(&page)).into_response());
@@ -151,7 +151,7 @@ async fn show(
     Caller(caller): Caller,
     Path(id): Path<PostId>,
 ) -> Result<Response, Problem> {
-    let items = store::items(&*posts.table, &[id]).await?;
+    let items = store::items(&posts, &[id]).await?;
     let body = shown::to(&posts, caller.user_id, items).await?.pop().flatten();
     Ok(json(body.ok_or_else(|| Problem::not_found("post"))?).into_response())
 }

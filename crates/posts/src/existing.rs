@@ -14,11 +14,11 @@ use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use kernel::table::{Key, Table, TableError, Write, get_one};
+use kernel::table::{Key, TableError, Write, get_one};
 use kernel::{PostId, Time};
 use quick_cache::DefaultHashBuilder;
 
-use crate::store;
+use crate::{Posts, store};
 
 /// Copies of the counter.
 const REPLICAS: usize = 4;
@@ -79,23 +79,24 @@ impl Existing {
         known.posts.extend(posts);
     }
 
-    /// Which of up to 100 posts exist, as of `now`.
+    /// Which of up to 100 posts exist, and are not of suspended people.
     pub(crate) async fn check(
         &self,
-        table: &dyn Table,
-        now: Time,
+        posts: &Posts,
         ids: &[PostId],
     ) -> Result<Vec<bool>, TableError> {
+        let now = posts.clock.now();
         // Any replica will do; all stand at the same number.
         let Some(first) = ids.first() else { return Ok(Vec::new()) };
         let replica = usize::from(first.0.to_bytes()[15]) % REPLICAS;
         // Read before the posts: a deletion in between makes what is found out of date at once.
-        let deletions = get_one(table, counter_key(replica)).await?.map_or(0, |item| item.count);
+        let deletions =
+            get_one(&*posts.table, counter_key(replica)).await?.map_or(0, |item| item.count);
         let unknown = self.unknown(ids, deletions);
         if unknown.is_empty() {
             return Ok(vec![true; ids.len()]);
         }
-        let found = store::items(table, &unknown).await?;
+        let found = store::items(posts, &unknown).await?;
         let (mut there, mut absent) = (Vec::with_capacity(unknown.len()), Vec::new());
         for (id, item) in unknown.into_iter().zip(found) {
             if item.is_some() { there.push(id) } else { absent.push(id) }

@@ -8,6 +8,9 @@
 //! | `public#{day}#{shard}` | post | an index row, empty; days are numbered from 1970 |
 //! | `days` | day | over how many shards that day's posts are spread |
 //! | `deletions#{replica}` | | a counter of every deletion |
+//! | `suspended` | user | whether the user is suspended, and by which event |
+//! | `suspensions#{replica}` | | a counter of every suspension and restoration |
+//! | `acts` | when | what operators did ([`kernel::acts`]) |
 //! | `user#{user}` | `state` | when the user's last posts were written; or that the user is gone |
 //! | `user#{user}` | `key#{key}` | which post an idempotency key made; expires |
 //!
@@ -21,16 +24,19 @@
 //!
 //! # Subscriptions
 //! `post-user-deleted`: UserDeleted, removes everything of that user; EmailConfirmed, lets them
-//! post as often as others.
+//! post as often as others; UserSuspended and UserRestored, hides and shows what they wrote, which
+//! stays where it is and is left out by every read.
 
 mod api;
 mod audit;
 mod existing;
 mod list;
 mod model;
+mod operate;
 mod react;
 mod shown;
 mod store;
+mod suspended;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -47,6 +53,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use existing::Existing;
 use model::Allowance;
+use suspended::Suspended;
 
 pub use audit::audit;
 pub use react::QUEUES;
@@ -130,6 +137,7 @@ pub struct Posts {
     /// takes such a row away or makes it smaller, so what one knows of it stays true.
     known_day: AtomicU64,
     existing: Existing,
+    suspended: Suspended,
 }
 
 impl Posts {
@@ -155,6 +163,7 @@ impl Posts {
             sequence,
             known_day: AtomicU64::new(0),
             existing: Existing::new(config.existing_posts_max, config.settle_lag),
+            suspended: Suspended::new(config.settle_lag),
         })
     }
 
@@ -173,14 +182,14 @@ impl Posts {
 #[async_trait]
 impl Peers for Posts {
     async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
-        let items = store::items(self.table.as_ref(), ids).await?;
+        let items = store::items(self, ids).await?;
         let posts = items.iter().map(|item| item.as_ref().map(|item| item.json()).transpose());
         Ok(posts.collect::<Result<_, _>>()?)
     }
 
     /// One read of one item while nothing is deleted.
     async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
-        Ok(self.existing.check(&*self.table, self.clock.now(), ids).await?)
+        Ok(self.existing.check(self, ids).await?)
     }
 
     async fn newest_posts(

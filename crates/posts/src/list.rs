@@ -98,7 +98,7 @@ async fn read(
         };
         let more = rows.len() > fill.wanted();
         rows.truncate(fill.wanted());
-        let items = store::items(table, &rows).await?;
+        let items = store::items(posts, &rows).await?;
         let bodies = match viewer {
             Some(viewer) => shown::to(posts, viewer, items).await?,
             None => items.into_iter().map(|item| item.map(|item| item.body)).collect(),

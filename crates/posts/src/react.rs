@@ -1,4 +1,4 @@
-//! What posts do when a user is deleted, or has confirmed their address.
+//! What posts do when a user is deleted, suspended or restored, or has confirmed their address.
 
 use std::sync::Arc;
 
@@ -6,16 +6,21 @@ use async_trait::async_trait;
 use kernel::bus::{Message, QueueSpec, Reaction, Subscription};
 use kernel::{EventData, EventKind, Problem};
 
-use crate::{Posts, store};
+use crate::{Posts, store, suspended};
 
 /// The service's queues.
 pub const QUEUES: &[QueueSpec] = &[USER_DELETED];
 
-/// Users to forget, and users who may write freely. The name is from when only the first were here;
-/// messages are kept under it.
+/// Users to forget, to hide or show, and who may write freely. The name is from when only the first
+/// were here; messages are kept under it.
 const USER_DELETED: QueueSpec = QueueSpec {
     name: "post-user-deleted",
-    kinds: &[EventKind::UserDeleted, EventKind::EmailConfirmed],
+    kinds: &[
+        EventKind::UserDeleted,
+        EventKind::EmailConfirmed,
+        EventKind::UserSuspended,
+        EventKind::UserRestored,
+    ],
 };
 
 pub(crate) fn subscription(posts: Arc<Posts>) -> Subscription {
@@ -32,6 +37,8 @@ impl Reaction for Posts {
             EventData::EmailConfirmed(user) => {
                 return store::mark_confirmed(self, user.user_id).await;
             }
+            EventData::UserSuspended(user) => return suspended::note(self, user, true).await,
+            EventData::UserRestored(user) => return suspended::note(self, user, false).await,
             _ => return Ok(()),
         };
         store::mark_gone(self, user.user_id).await?;

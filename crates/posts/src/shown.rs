@@ -15,7 +15,8 @@ struct Written {
     author_id: UserId,
 }
 
-fn author(item: &Item) -> Result<UserId, TableError> {
+/// Who wrote a post.
+pub(crate) fn author(item: &Item) -> Result<UserId, TableError> {
     Ok(item.json::<Written>()?.author_id)
 }
 

@@ -4,15 +4,16 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use kernel::acts::{self, Act};
 use kernel::event::DeletedPost;
 use kernel::sequence::Ticket;
 use kernel::table::{
-    self, Attempt, COMMIT_WRITES_MAX, Condition, Item, Key, Query, Table, TableError, Write,
+    self, Attempt, COMMIT_WRITES_MAX, Condition, GET_KEYS_MAX, Item, Key, Query, TableError, Write,
 };
 use kernel::{Code, Event, EventData, Post, PostId, Problem, UserId, outbox};
 
 use crate::model::{self, AuthorState, IdempotencyKey, Receipt};
-use crate::{Posts, existing, list};
+use crate::{Posts, existing, list, shown, suspended};
 
 /// The partition of the rows that say on which days there are posts.
 pub(crate) const DAYS: &str = "days";
@@ -46,16 +47,29 @@ fn user_key(user: UserId, sort: impl Into<String>) -> Key {
 const STATE: &str = "state";
 const RECEIPT_PREFIX: &str = "key#";
 
-/// The items of up to 100 posts, in the ids' order.
-pub(crate) async fn items(
-    table: &dyn Table,
-    ids: &[PostId],
-) -> Result<Vec<Option<Item>>, TableError> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
+/// The items of up to 100 posts, in the ids' order; none for those of suspended people.
+pub(crate) async fn items(posts: &Posts, ids: &[PostId]) -> Result<Vec<Option<Item>>, TableError> {
+    let Some(first) = ids.first() else { return Ok(Vec::new()) };
+    let table = posts.table.as_ref();
+    // Read along with the posts, or else before them.
+    let mut keys = vec![suspended::counter_key(*first)];
+    keys.extend(ids.iter().copied().map(post_key));
+    let mut found = Vec::with_capacity(keys.len());
+    for keys in keys.chunks(GET_KEYS_MAX) {
+        found.extend(table.get(keys).await?);
     }
-    let keys: Vec<Key> = ids.iter().copied().map(post_key).collect();
-    table.get(&keys).await
+    let mut items = found.split_off(1);
+    let counter = found.pop().flatten();
+    let hidden = posts.suspended.users(table, counter.as_ref(), posts.clock.now()).await?;
+    if !hidden.is_empty() {
+        for item in &mut items {
+            let author = item.as_ref().map(shown::author).transpose()?;
+            if author.is_some_and(|author| hidden.contains(&author)) {
+                *item = None;
+            }
+        }
+    }
+    Ok(items)
 }
 
 /// A post that its author asks to write.
@@ -208,10 +222,29 @@ pub(crate) async fn delete(posts: &Posts, author: UserId, id: PostId) -> Result<
     .await
 }
 
+/// Removes anybody's post, with the act of whom that orders; without one only looks.
+pub(crate) async fn remove(posts: &Posts, id: PostId, act: Option<&Act>) -> Result<Post, Problem> {
+    table::retry(|| async {
+        let found = table::get_one(&*posts.table, post_key(id)).await?;
+        let found = found.ok_or_else(|| Problem::not_found("post"))?;
+        let post: Post = found.json()?;
+        let Some(act) = act else { return Ok(post) };
+        let row = table::get_one(&*posts.table, author_key(post.author_id, id)).await?;
+        // Deleted between the two reads: look again.
+        let row = row.ok_or(Attempt::Again)?;
+        let mut writes: Vec<Write> = removal(posts, post.author_id, &row)?.into();
+        writes.extend(existing::deleted());
+        writes.push(acts::write(act));
+        posts.table.commit(writes).await?;
+        Ok(post)
+    })
+    .await
+}
+
 /// Marks a user as deleted, so that no later commit can write a post of theirs.
 pub(crate) async fn mark_gone(posts: &Posts, user: UserId) -> Result<(), Problem> {
     let write = Write::put_json(user_key(user, STATE), &AuthorState::gone());
-    Ok(posts.table.commit(vec![write]).await?)
+    Ok(posts.table.commit(vec![write, suspended::forget(user)]).await?)
 }
 
 /// Marks a user's e-mail address as confirmed.

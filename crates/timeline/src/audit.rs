@@ -141,6 +141,7 @@ async fn follows(peers: &dyn Peers, user: UserId) -> Result<BTreeSet<UserId>, Pr
 struct Feeds {
     marks: HashMap<UserId, PostId>,
     gone: HashSet<String>,
+    left: HashSet<UserId>,
     merged: HashSet<PostId>,
     newest: HashMap<UserId, Vec<PostId>>,
 }
@@ -154,9 +155,11 @@ impl Feeds {
         }
         let gone = snapshot.items("gone#").map(|item| Ok(item?.key.partition));
         let gone = gone.collect::<Result<_, TableError>>()?;
+        let left = snapshot.items("left#").map(|item| partition_id(&item?, "left#"));
+        let left = left.collect::<Result<_, TableError>>()?;
         let merged = snapshot.items("author#").map(|item| Ok(store::row(&item?)?.post_id));
         let merged = merged.collect::<Result<_, TableError>>()?;
-        Ok(Self { marks, gone, merged, newest: HashMap::new() })
+        Ok(Self { marks, gone, left, merged, newest: HashMap::new() })
     }
 
     /// The live rows of one feed.
@@ -187,12 +190,18 @@ impl Feeds {
                 }
                 if self.gone.contains(&format!("gone#{}", row.post_id)) {
                     find("a feed holds no deleted post", row, "has a tombstone");
-                } else if !exists {
+                } else if !exists && !self.is_resting(row.author_id, peers).await? {
                     find("a feed holds no deleted post", row, "does not exist");
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether an author is not shown and has not left: suspended, with rows that stay.
+    async fn is_resting(&self, author: UserId, peers: &dyn Peers) -> Result<bool, Problem> {
+        let profile = peers.profiles(&[author]).await?.pop().flatten();
+        Ok(profile.is_none() && !self.left.contains(&author))
     }
 
     async fn check_complete(

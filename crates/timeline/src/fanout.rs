@@ -131,15 +131,20 @@ impl Timeline {
         let mut plans = Vec::with_capacity(jobs.len());
         for ((job, author), facts) in jobs.iter().zip(authors).zip(facts.chunks(3)) {
             // Deleted before it arrived, or its author has left: nothing may come of it.
-            let author = match author {
-                Author::Known(author) => Some(author),
-                Author::Unknown => None,
-                Author::Gone => continue,
-            };
             let (None, None) = (&facts[0], &facts[1]) else { continue };
             let followers = facts[2].as_ref().map_or(0, |item| item.count);
+            // Of a suspended author nobody is told; the rows are there for the day of their return.
+            let (author, quiet) = match author {
+                Author::Known(author) => (Some(author), false),
+                Author::Unknown => (None, false),
+                Author::Gone => (None, true),
+            };
             let planned = self.plan(job, author, turn.next(), followers);
-            plans.push(request::about(&job.delivery.message.event, planned).await?);
+            let mut plan = request::about(&job.delivery.message.event, planned).await?;
+            if quiet {
+                plan.told.clear();
+            }
+            plans.push(plan);
         }
         let writes = plans.iter_mut().flat_map(|plan| std::mem::take(&mut plan.writes)).collect();
         // The pages that follow are queued while these rows are written: at worst they run although

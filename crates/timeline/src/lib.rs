@@ -37,7 +37,7 @@
 //!
 //! `timeline-fanout` (PostCreated), `timeline-removal` (PostDeleted), `timeline-follow`
 //! (FollowCreated, FollowDeleted, MuteCreated, MuteDeleted), `timeline-user` (UserProfileUpdated,
-//! UserDeleted).
+//! UserDeleted, UserSuspended, UserRestored).
 
 mod api;
 pub mod audit;

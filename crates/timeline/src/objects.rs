@@ -296,6 +296,12 @@ impl Objects {
         }
     }
 
+    /// Lets a person's profile be asked for anew: it is shown no longer, or again.
+    pub(crate) fn forget_author(&self, user: UserId) {
+        let _turn = self.authors_turn.lock().unwrap_or_else(PoisonError::into_inner);
+        self.authors.remove(&user);
+    }
+
     /// Remembers that a person is gone for good.
     pub(crate) fn author_left(&self, user: UserId) {
         let never = Time::from_millis(i64::MAX);

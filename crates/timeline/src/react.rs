@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use kernel::bus::{Delivery, Failed, Handler, Message, QueueSpec, Reaction, Subscription};
+use kernel::sockets::CloseCode;
 use kernel::{EventData, EventKind, Problem, UserId};
 
 use crate::Timeline;
@@ -27,7 +28,12 @@ const FOLLOW: QueueSpec = QueueSpec {
 };
 pub(crate) const USER: QueueSpec = QueueSpec {
     name: "timeline-user",
-    kinds: &[EventKind::UserProfileUpdated, EventKind::UserDeleted],
+    kinds: &[
+        EventKind::UserProfileUpdated,
+        EventKind::UserDeleted,
+        EventKind::UserSuspended,
+        EventKind::UserRestored,
+    ],
 };
 
 /// Whole batches, so that many posts share one turn.
@@ -81,6 +87,14 @@ impl Timeline {
                 self.mute_changed(mute).await
             }
             EventData::UserDeleted(user) => self.user_left(message, user.user_id).await,
+            EventData::UserSuspended(user) => {
+                self.objects.forget_author(user.user_id);
+                self.parts.sockets.close(user.user_id, CloseCode::TokenExpired).await
+            }
+            EventData::UserRestored(user) => {
+                self.objects.forget_author(user.user_id);
+                Ok(())
+            }
             EventData::UserProfileUpdated(profile) => {
                 self.objects.keep_author(profile);
                 Ok(())

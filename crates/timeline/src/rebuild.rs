@@ -124,11 +124,30 @@ impl Timeline {
             let ids: Vec<_> = chunk.iter().map(|row| row.post_id).collect();
             let exist = self.parts.peers.posts_exist(&ids).await?;
             let stays = |author| author == user || follows.contains(&author);
-            let strangers =
-                chunk.iter().zip(exist).filter(|(row, exists)| !exists || !stays(row.author_id));
+            let absent = chunk.iter().zip(&exist).filter(|(_, exists)| !**exists);
+            let authors: HashSet<UserId> = absent.map(|(row, _)| row.author_id).collect();
+            let resting = self.resting(authors).await?;
+            let strangers = chunk.iter().zip(exist).filter(|(row, exists)| {
+                !stays(row.author_id) || !exists && !resting.contains(&row.author_id)
+            });
             let key = |row: &crate::model::Row| store::feed_key(user, row.post_id);
             out.extend(strangers.map(|(row, _)| Scatter::Delete(key(row))));
         }
         turn.write(out).await
+    }
+
+    /// Those of the authors who are not shown and have not left: suspended, so their posts may come
+    /// back.
+    async fn resting(&self, authors: HashSet<UserId>) -> Result<HashSet<UserId>, Problem> {
+        let authors: Vec<UserId> = authors.into_iter().collect();
+        if authors.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let profiles = self.parts.peers.profiles(&authors).await?;
+        let left: Vec<_> = authors.iter().map(|author| store::left_key(*author)).collect();
+        let left = store::present(&*self.parts.table, &left).await?;
+        let each = authors.into_iter().zip(profiles).zip(left);
+        let resting = each.filter(|((_, profile), left)| profile.is_none() && !left);
+        Ok(resting.map(|((author, _), _)| author).collect())
     }
 }

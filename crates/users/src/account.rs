@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use kernel::event::DeletedUser;
-use kernel::identity::{Revoke, Tokens};
+use kernel::identity::{Revoke, Tokens, suspended};
 use kernel::{Code, EventData, Principal, Problem, Profile, UserId};
 
 use crate::Users;
 use crate::model::{self, Registration};
-use crate::store::{self, Insertion};
+use crate::store::{self, Absence, Insertion};
 
 /// Made-up handles tried, at most. One is nearly always enough.
 const HANDLE_TRIES: usize = 5;
@@ -113,9 +113,8 @@ impl Users {
             self.identity.revoke(user, Revoke::Session(&tokens.refresh_token)).await?;
             return Err(taken);
         }
-        if store::is_gone(&*self.table, user).await? {
-            // A deletion that is not through. Once it is, the address is free.
-            self.identity.delete(user).await?;
+        if self.refusal(user).await?.is_some() {
+            // Once a deletion is through, the address is free.
             return Err(taken);
         }
         let handle = self.hold_handle(user, new.handle.as_deref()).await?;
@@ -136,20 +135,36 @@ impl Users {
         if store::profile(&*self.table, user).await?.is_some() {
             return Ok(tokens);
         }
-        if !store::is_gone(&*self.table, user).await? {
-            let handle = self.hold_handle(user, None).await?;
-            match self.write_profile(user, &handle, "").await? {
-                Insertion::Done => return Ok(tokens),
-                Insertion::Exists => {
-                    store::release_handle(&*self.table, &handle, user).await;
-                    return Ok(tokens);
-                }
-                Insertion::HandleTaken => return Err(store::handle_taken()),
-                Insertion::Gone => store::release_handle(&*self.table, &handle, user).await,
+        if let Some(refusal) = self.refusal(user).await? {
+            return Err(refusal);
+        }
+        let handle = self.hold_handle(user, None).await?;
+        match self.write_profile(user, &handle, "").await? {
+            Insertion::Done => return Ok(tokens),
+            Insertion::Exists => {
+                store::release_handle(&*self.table, &handle, user).await;
+                return Ok(tokens);
+            }
+            Insertion::HandleTaken => return Err(store::handle_taken()),
+            Insertion::Gone => store::release_handle(&*self.table, &handle, user).await,
+        }
+        Err(self.refusal(user).await?.unwrap_or_else(bad_credentials))
+    }
+
+    /// Why a user without a profile may not go on; none where they may have one written. A deletion
+    /// or a suspension that died half-way is completed.
+    async fn refusal(&self, user: UserId) -> Result<Option<Problem>, Problem> {
+        match store::absence(&*self.table, user).await? {
+            None => Ok(None),
+            Some(Absence::Deleted) => {
+                self.identity.delete(user).await?;
+                Ok(Some(bad_credentials()))
+            }
+            Some(Absence::Suspended(_)) => {
+                self.align(user).await?;
+                Ok(Some(suspended()))
             }
         }
-        self.identity.delete(user).await?;
-        Err(bad_credentials())
     }
 
     /// The signed-in person's own profile and address.
@@ -174,6 +189,10 @@ impl Users {
         self.identity.check_password(user, password).await?;
         let event = self.event(EventData::UserDeleted(DeletedUser { user_id: user }));
         let deleted = store::delete(&*self.table, user, &event).await?;
+        let absence = if deleted { None } else { store::absence(&*self.table, user).await? };
+        if matches!(absence, Some(Absence::Suspended(_))) {
+            return Err(suspended());
+        }
         // Should this fail, the event's handler does it; but here the tokens end at once.
         self.identity.delete(user).await?;
         if deleted { Ok(()) } else { Err(signed_out()) }

@@ -7,7 +7,9 @@ use kernel::table::{Key, Scatter, Table, TableError, json};
 use kernel::{Profile, UserId};
 
 use crate::search;
-use crate::store::{HANDLES, Owner, PROFILES, SEARCH, handle_key, profile_key};
+use crate::store::{
+    Absence, GONE, HANDLES, Owner, PROFILES, SEARCH, gone_key, handle_key, profile_key,
+};
 
 const MENDED_AT_ONCE: usize = 1000;
 
@@ -26,6 +28,7 @@ fn walk(
     const HANDLE: &str = "handles and profiles belong together";
     const FOUND: &str = "search rows and profiles belong together";
     const PLACE: &str = "a profile is kept under its own id";
+    const AWAY: &str = "a suspended profile is put away";
     let mut expected = HashMap::new();
     for item in snapshot.items(PROFILES) {
         let item = item?;
@@ -37,6 +40,22 @@ fn walk(
         expected.insert(handle_key(&profile.handle), Expected::Owner(profile.user_id));
         for key in search::keys(&profile) {
             expected.insert(key, Expected::Found(Box::new(profile.clone())));
+        }
+    }
+    for item in snapshot.items(GONE) {
+        let item = item?;
+        // A suspended one keeps the handle, and nothing else is to be found of it.
+        let Absence::Suspended(away) = Absence::of(&item)? else { continue };
+        let user = away.profile.user_id;
+        if item.key != gone_key(user) || away.act.subject != user.text() {
+            wrong(AWAY, item.key, None);
+            continue;
+        }
+        let owner = Expected::Owner(user);
+        if let Some(Expected::Owner(other)) =
+            expected.insert(handle_key(&away.profile.handle), owner)
+        {
+            wrong(AWAY, handle_key(&away.profile.handle), Some(Expected::Owner(other)));
         }
     }
     for (prefix, rule) in [(HANDLES, HANDLE), (SEARCH, FOUND)] {
@@ -83,7 +102,9 @@ pub async fn repair(table: &dyn Table, snapshot: &dyn Snapshot) -> Result<usize,
         let body = match right {
             Some(Expected::Owner(user_id)) => json(&Owner { user_id }),
             Some(Expected::Found(profile)) => json(&*profile),
+            // For people to judge, as is a profile in a wrong place.
             None if key.partition.starts_with(PROFILES) => return,
+            None if key.partition.starts_with(GONE) => return,
             None => return writes.push(Scatter::Delete(key)),
         };
         writes.push(Scatter::Put { key, body, expires_at: None });

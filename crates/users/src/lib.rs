@@ -9,9 +9,11 @@
 //! | `profile#{user}` | | the public profile, as clients see it |
 //! | `handle#{handle}` | | whose it is; expires while a registration is under way |
 //! | `search#{first character}` | `{folded text}\u{1}{user}{h or n}` | the profile, for each text |
-//! | `gone#{user}` | | the mark of a deleted user, for good |
+//! | `gone#{user}` | | the mark of a deleted user, for good; or a suspended one's profile |
 //! | `care#{user}` | `confirm`, `reset` | the digest of a code that was sent; expires |
 //! | `care#{user}` | `confirmed` | when the e-mail address was confirmed |
+//! | `standing#{user}` | | how often they were suspended and restored: events' version |
+//! | `acts` | when | what operators did ([`kernel::acts`]) |
 //!
 //! A profile, its handle, its search rows and its event are written in one commit, and removed in
 //! one.
@@ -23,12 +25,17 @@
 //! the same password, completes. A deletion removes the profile first, with its event; the identity
 //! goes right after, and once more when the event comes round, should the first try have failed.
 //!
+//! # Suspension
+//! A suspended profile is put away with its search rows, in one commit with the act and the event;
+//! its handle stays theirs. So nothing that reads profiles needs to know of suspensions. The
+//! identity follows, as in a deletion.
+//!
 //! # Routes
 //! `/auth/*`, `/.well-known/*` and `/users*`. Public are registering, signing in, refreshing,
 //! asking for another password and choosing it, and the two well-known documents.
 //!
 //! # Subscriptions
-//! `user-erasure`: its own UserDeleted, to finish deletions.
+//! `user-erasure`: its own UserDeleted, UserSuspended and UserRestored, to finish what they began.
 
 mod account;
 mod api;
@@ -37,6 +44,7 @@ mod auth;
 mod care;
 mod care_api;
 mod model;
+mod operate;
 mod react;
 mod search;
 mod store;
@@ -56,6 +64,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use audit::{audit, repair};
 pub use model::MADE_UP_HANDLE_CHARACTERS;
+pub use operate::{Account, Outcome};
 pub use react::QUEUES;
 
 /// The limits of the user service.

@@ -1,5 +1,6 @@
 //! Profiles and handles on the table.
 
+use kernel::acts::{self, Act};
 use kernel::table::{
     Attempt, Condition, GET_KEYS_MAX, Item, Key, Table, TableError, Write, get_one, retry,
 };
@@ -27,8 +28,42 @@ pub(crate) fn handle_key(handle: &str) -> Key {
     Key::new(format!("{HANDLES}{handle}"), "")
 }
 
-fn gone_key(user: UserId) -> Key {
-    Key::new(user.prefixed("gone#"), "")
+pub(crate) const GONE: &str = "gone#";
+
+pub(crate) fn gone_key(user: UserId) -> Key {
+    Key::new(format!("{GONE}{user}"), "")
+}
+
+/// How often a user was suspended and restored.
+fn standing_key(user: UserId) -> Key {
+    Key::new(user.prefixed("standing#"), "")
+}
+
+/// A suspended user, as they were and will be.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Suspended {
+    pub(crate) profile: Profile,
+    /// By whom, when and why.
+    pub(crate) act: Act,
+}
+
+/// Why there is no profile of a user who has registered.
+#[derive(Clone, Debug)]
+pub(crate) enum Absence {
+    /// They are deleted.
+    Deleted,
+    /// They are suspended.
+    Suspended(Box<Suspended>),
+}
+
+impl Absence {
+    /// What the row of an absent user says: nothing of one who is deleted.
+    pub(crate) fn of(row: &Item) -> Result<Self, TableError> {
+        if row.body.is_empty() {
+            return Ok(Self::Deleted);
+        }
+        Ok(Self::Suspended(Box::new(row.json()?)))
+    }
 }
 
 pub(crate) fn handle_taken() -> Problem {
@@ -69,9 +104,18 @@ pub(crate) async fn by_handle(
     }
 }
 
-/// Whether the user was deleted.
-pub(crate) async fn is_gone(table: &dyn Table, user: UserId) -> Result<bool, TableError> {
-    Ok(get_one(table, gone_key(user)).await?.is_some())
+/// Whether, and why, the user is absent.
+pub(crate) async fn absence(
+    table: &dyn Table,
+    user: UserId,
+) -> Result<Option<Absence>, TableError> {
+    get_one(table, gone_key(user)).await?.as_ref().map(Absence::of).transpose()
+}
+
+/// The user behind a handle, absent or not.
+pub(crate) async fn owner(table: &dyn Table, handle: &str) -> Result<Option<UserId>, TableError> {
+    let row = get_one(table, handle_key(handle)).await?;
+    row.map(|row| Ok(row.json::<Owner>()?.user_id)).transpose()
 }
 
 /// Holds a handle for a registration; false when it is somebody else's.
@@ -122,7 +166,7 @@ pub(crate) enum Insertion {
     Done,
     /// The user has a profile already.
     Exists,
-    /// The user was deleted.
+    /// The user was deleted, or suspended.
     Gone,
     /// Somebody else has the handle.
     HandleTaken,
@@ -218,4 +262,91 @@ pub(crate) async fn delete(
         Ok(true)
     })
     .await
+}
+
+/// What an order about a user found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ordered {
+    /// Done.
+    Done,
+    /// It was so already.
+    Already,
+    /// There is no such user.
+    Unknown,
+}
+
+/// Puts a profile away with all its rows but the handle, which stays theirs. `event` tells the
+/// version.
+pub(crate) async fn suspend(
+    table: &dyn Table,
+    user: UserId,
+    act: &Act,
+    event: impl Fn(u64) -> Event + Sync,
+) -> Result<Ordered, Problem> {
+    let keys = [profile_key(user), gone_key(user), standing_key(user)];
+    retry(|| async {
+        let found = table.get(&keys).await?;
+        let [row, gone, standing] = &found[..] else { return Err(Attempt::Again) };
+        match gone.as_ref().map(Absence::of).transpose()? {
+            None => {}
+            Some(Absence::Suspended(_)) => return Ok(Ordered::Already),
+            Some(Absence::Deleted) => return Ok(Ordered::Unknown),
+        }
+        let Some(row) = row else { return Ok(Ordered::Unknown) };
+        let profile: Profile = row.json()?;
+        let away = Suspended { profile: profile.clone(), act: act.clone() };
+        let mut writes = vec![
+            Write::delete(row.key.clone()).when(Condition::Version(row.version)),
+            Write::put_json(gone_key(user), &away).when(Condition::Absent),
+        ];
+        writes.extend(told(standing.as_ref(), user, act, &event)?);
+        writes.extend(search::keys(&profile).into_iter().map(Write::delete));
+        table.commit(writes).await?;
+        Ok(Ordered::Done)
+    })
+    .await
+}
+
+/// Brings a profile back that was put away.
+pub(crate) async fn restore(
+    table: &dyn Table,
+    user: UserId,
+    act: &Act,
+    event: impl Fn(u64) -> Event + Sync,
+) -> Result<Ordered, Problem> {
+    let keys = [profile_key(user), gone_key(user), standing_key(user)];
+    retry(|| async {
+        let found = table.get(&keys).await?;
+        let [row, gone, standing] = &found[..] else { return Err(Attempt::Again) };
+        let Some(gone) = gone else {
+            return Ok(if row.is_some() { Ordered::Already } else { Ordered::Unknown });
+        };
+        let Absence::Suspended(away) = Absence::of(gone)? else { return Ok(Ordered::Unknown) };
+        let profile = &away.profile;
+        let mut writes = vec![
+            Write::put_json(profile_key(user), profile).when(Condition::Absent),
+            Write::delete(gone.key.clone()).when(Condition::Version(gone.version)),
+        ];
+        writes.extend(told(standing.as_ref(), user, act, &event)?);
+        writes.extend(search::keys(profile).into_iter().map(|key| Write::put_json(key, profile)));
+        table.commit(writes).await?;
+        Ok(Ordered::Done)
+    })
+    .await
+}
+
+/// The writes that go with a suspension or its end: its number, the act, the event.
+fn told(
+    standing: Option<&Item>,
+    user: UserId,
+    act: &Act,
+    event: &(impl Fn(u64) -> Event + Sync),
+) -> Result<[Write; 3], TableError> {
+    let version = standing.map(Item::json::<u64>).transpose()?.unwrap_or(0) + 1;
+    let number = Write::put_json(standing_key(user), &version);
+    Ok([
+        number.when(Condition::unchanged(standing)),
+        acts::write(act),
+        outbox::write(&event(version)),
+    ])
 }

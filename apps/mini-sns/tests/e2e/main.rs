@@ -27,5 +27,6 @@ mod program;
 mod restart;
 mod server;
 mod sign_in;
+mod suspension;
 mod tls;
 mod tracing;

@@ -5,7 +5,7 @@
 //!
 //! | partition | sort | holds |
 //! |---|---|---|
-//! | `identity#email#<digest>` | | the user id behind an address; expires while being made |
+//! | `identity#email#<digest>` | | whose an address is, suspended or not; expires while made |
 //! | `identity#user#<userId>` | | the address |
 //! | `identity#session#<userId>` | `origin_jti` | digests of a family's secrets; expires |
 //! | `identity#attempts#<digest>` | | failed sign-ins of an address; expires |
@@ -18,7 +18,11 @@
 //!
 //! Everything goes through the pool's administrative calls, signed by IAM: nobody signs up or in
 //! past this service. The role needs `cognito-idp:` `AdminCreateUser`, `AdminSetUserPassword`,
-//! `AdminInitiateAuth`, `AdminGetUser`, `AdminUserGlobalSignOut` and `AdminDeleteUser` on the pool.
+//! `AdminInitiateAuth`, `AdminGetUser`, `AdminUserGlobalSignOut`, `AdminDisableUser`,
+//! `AdminEnableUser` and `AdminDeleteUser` on the pool.
+//!
+//! A suspended user is disabled in the pool, which then compares no password; so a sign-in with
+//! their address is told of the suspension whatever password comes with it.
 
 mod access;
 mod attempts;
@@ -41,7 +45,7 @@ use kernel::identity::rows::{Address, account, attempts_key, email_key, user_key
 use kernel::identity::session::{Session, end_all_but};
 use kernel::identity::{
     Identity, Revoke, Tokens, bad_credentials, email_taken, invalid_refresh_token,
-    not_their_session,
+    not_their_session, suspended,
 };
 use kernel::table::{
     Attempt, Condition, Item, Key, QUERY_ITEMS_MAX, Table, TableError, Write, get_one, retry,
@@ -141,8 +145,15 @@ impl CognitoIdentity {
         // One that is still being made is not there yet.
         let address = address.filter(|item| item.expires_at.is_none());
         let owner = address.as_ref().map(Item::json::<Address>).transpose()?;
-        let user = owner.map_or_else(|| nobody(&account), |owner| owner.user_id);
+        let user = owner.as_ref().map_or_else(|| nobody(&account), |owner| owner.user_id);
         let grant = self.pool.sign_in(user, password).await?;
+        if owner.is_some_and(|owner| owner.suspended) {
+            // Not disabled yet, or no longer: nothing may come of these tokens.
+            if let Some(token) = grant.and_then(|grant| grant.refresh_token) {
+                self.let_go(&token).await;
+            }
+            return Err(suspended());
+        }
         match (grant, address) {
             (Some(grant), Some(address)) if grant.user == user => {
                 if !attempts.is_empty() {
@@ -219,8 +230,11 @@ impl CognitoIdentity {
 
     /// One try of a refresh on the session's row as it is now.
     async fn try_refresh(&self, token: &RefreshToken) -> Result<Tokens, Attempt> {
-        let row = get_one(&*self.table, token.key()).await?;
-        let row = row.ok_or_else(invalid_refresh_token)?;
+        let Some(row) = get_one(&*self.table, token.key()).await? else {
+            let is_suspended =
+                self.address_row(token.user).await?.is_some_and(|(_, of)| of.suspended);
+            return Err(if is_suspended { suspended() } else { invalid_refresh_token() }.into());
+        };
         let session: Session = row.json()?;
         if !token.is_of(&session) {
             return Err(invalid_refresh_token().into());
@@ -291,12 +305,39 @@ impl CognitoIdentity {
     /// Makes sign-ins under way fail, which proved another password: their proof is of an older
     /// version of the address's row.
     async fn outdate(&self, account: &str, user: UserId) -> Result<(), Problem> {
-        let row = Write::put_json(email_key(account), &Address { user_id: user });
-        match self.table.commit(vec![row.when(Condition::Present)]).await {
+        retry(|| async {
+            let item = get_one(&*self.table, email_key(account)).await?;
             // Deleted meanwhile.
-            Err(TableError::Unmet(_)) => Err(bad_credentials()),
-            other => Ok(other?),
+            let item = item.ok_or_else(bad_credentials)?;
+            let address: Address = item.json()?;
+            if address.user_id != user {
+                return Err(bad_credentials().into());
+            }
+            let write = Write::put_json(item.key, &address);
+            Ok(self.table.commit(vec![write.when(Condition::Version(item.version))]).await?)
+        })
+        .await
+    }
+
+    /// The row of a user's address.
+    async fn address_row(&self, user: UserId) -> Result<Option<(Item, Address)>, TableError> {
+        let Some(email) = self.address_of(user).await? else { return Ok(None) };
+        let Some(item) = get_one(&*self.table, email_key(&account(&email))).await? else {
+            return Ok(None);
+        };
+        let address: Address = item.json()?;
+        Ok(Some((item, address)).filter(|(_, address)| address.user_id == user))
+    }
+
+    /// One try of noting that a user is suspended, or no longer; whether there is one. The row
+    /// becomes another version, so a sign-in under way fails.
+    async fn try_suspend(&self, user: UserId, suspended: bool) -> Result<bool, Attempt> {
+        let Some((item, address)) = self.address_row(user).await? else { return Ok(false) };
+        if address.suspended != suspended {
+            let write = Write::put_json(item.key, &Address { suspended, ..address });
+            self.table.commit(vec![write.when(Condition::Version(item.version))]).await?;
         }
+        Ok(true)
     }
 }
 
@@ -314,7 +355,7 @@ impl Identity for CognitoIdentity {
     async fn create(&self, user: UserId, email: &str, password: &str) -> Result<(), Problem> {
         let email = email.trim().to_owned();
         let key = email_key(&account(&email));
-        let address = Write::put_json(key.clone(), &Address { user_id: user });
+        let address = Write::put_json(key.clone(), &Address::of(user));
         let held = address.clone().expiring(self.clock.now() + MAKING).when(Condition::Absent);
         self.table.commit(vec![held]).await.map_err(|error| match error {
             TableError::Unmet(_) => email_taken(),
@@ -405,6 +446,22 @@ impl Identity for CognitoIdentity {
         // One that is still being made is not there yet.
         let made = row.filter(|item| item.expires_at.is_none());
         Ok(made.map(|item| item.json::<Address>()).transpose()?.map(|owner| owner.user_id))
+    }
+
+    async fn suspend(&self, user: UserId) -> Result<(), Problem> {
+        // Its row first: after this no session can start.
+        if retry(|| self.try_suspend(user, true)).await? {
+            self.end_all_but(user, None).await?;
+            self.pool.enable_user(user, false).await?;
+            self.pool.sign_out(user).await?;
+        }
+        Ok(())
+    }
+
+    async fn restore(&self, user: UserId) -> Result<(), Problem> {
+        // The row last: until then a sign-in is told that it is suspended.
+        self.pool.enable_user(user, true).await?;
+        retry(|| self.try_suspend(user, false)).await.map(|_| ())
     }
 
     async fn delete(&self, user: UserId) -> Result<(), Problem> {

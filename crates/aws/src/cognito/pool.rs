@@ -212,6 +212,21 @@ impl Pool {
         }
     }
 
+    /// Lets a user sign in, or no longer; no error where there is none such.
+    pub(super) async fn enable_user(&self, user: UserId, enabled: bool) -> Result<(), Problem> {
+        let (pool, name) = (&self.user_pool_id, user.text());
+        let failed = if enabled {
+            let call = self.client.admin_enable_user().user_pool_id(pool).username(name);
+            let failed = call.send().await.err().filter(|e| code(e) != "UserNotFoundException");
+            failed.map(|error| unavailable("AdminEnableUser", &error))
+        } else {
+            let call = self.client.admin_disable_user().user_pool_id(pool).username(name);
+            let failed = call.send().await.err().filter(|e| code(e) != "UserNotFoundException");
+            failed.map(|error| unavailable("AdminDisableUser", &error))
+        };
+        failed.map_or(Ok(()), Err)
+    }
+
     /// Removes a user; no error where there is none such.
     pub(super) async fn delete_user(&self, user: UserId) -> Result<(), Problem> {
         let sent = self

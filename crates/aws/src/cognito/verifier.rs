@@ -171,6 +171,14 @@ impl Identity for Verifier {
         not_here()
     }
 
+    async fn suspend(&self, _user: UserId) -> Result<(), Problem> {
+        not_here()
+    }
+
+    async fn restore(&self, _user: UserId) -> Result<(), Problem> {
+        not_here()
+    }
+
     async fn delete(&self, _user: UserId) -> Result<(), Problem> {
         not_here()
     }

@@ -65,6 +65,14 @@ impl Identity for OneToken {
     async fn find(&self, _: &str) -> Result<Option<UserId>, Problem> {
         not_asked()
     }
+    async fn suspend(&self, _: UserId) -> Result<(), Problem> {
+        unreachable!("nobody is suspended here")
+    }
+
+    async fn restore(&self, _: UserId) -> Result<(), Problem> {
+        unreachable!("nobody is suspended here")
+    }
+
     async fn delete(&self, _: UserId) -> Result<(), Problem> {
         not_asked()
     }

@@ -28,7 +28,7 @@ use kernel::identity::rows::{Address, account, attempts_key, email_key, session_
 use kernel::identity::session::{Session, end_all_but};
 use kernel::identity::{
     Identity, Revoke, Tokens, bad_access_token, bad_credentials, email_taken,
-    invalid_refresh_token, not_their_session,
+    invalid_refresh_token, not_their_session, suspended,
 };
 use kernel::table::{
     Attempt, Condition, QUERY_ITEMS_MAX, Table, TableError, Write, get_one, retry,
@@ -128,6 +128,8 @@ pub struct EmbeddedIdentity {
 struct Credentials {
     email: String,
     password: String,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    suspended: bool,
 }
 
 /// A user's credentials and the version that a commit on them must meet.
@@ -273,8 +275,11 @@ impl EmbeddedIdentity {
 
     /// One try of a refresh on the session's row as it is now.
     async fn try_refresh(&self, token: &RefreshToken) -> Result<Tokens, Attempt> {
-        let row = get_one(&*self.table, token.key()).await?;
-        let row = row.ok_or_else(invalid_refresh_token)?;
+        let Some(row) = get_one(&*self.table, token.key()).await? else {
+            let known = self.known(token.user).await?;
+            let is_suspended = known.is_some_and(|known| known.credentials.suspended);
+            return Err(if is_suspended { suspended() } else { invalid_refresh_token() }.into());
+        };
         let session: Session = row.json()?;
         if !token.is_of(&session) {
             return Err(invalid_refresh_token().into());
@@ -304,6 +309,19 @@ impl EmbeddedIdentity {
             Write::delete(attempts_key(&account)),
         ];
         Ok(self.table.commit(writes).await?)
+    }
+
+    /// One try of suspending an identity, or of ending that. Its version changes, so a sign-in
+    /// under way fails.
+    async fn try_suspend(&self, user: UserId, suspended: bool) -> Result<(), Attempt> {
+        let Some(Known { credentials, version, .. }) = self.known(user).await? else {
+            return Ok(());
+        };
+        if credentials.suspended != suspended {
+            let write = Write::put_json(user_key(user), &Credentials { suspended, ..credentials });
+            self.table.commit(vec![write.when(Condition::Version(version))]).await?;
+        }
+        Ok(())
     }
 
     /// Looks at a token that is not remembered.
@@ -337,8 +355,8 @@ impl Identity for EmbeddedIdentity {
         }
         let password = self.passwords.hash(password).await?;
         let writes = vec![
-            Write::put_json(email_key, &Address { user_id: user }).when(Condition::Absent),
-            Write::put_json(user_key(user), &Credentials { email, password })
+            Write::put_json(email_key, &Address::of(user)).when(Condition::Absent),
+            Write::put_json(user_key(user), &Credentials { email, password, suspended: false })
                 .when(Condition::Absent),
         ];
         self.table.commit(writes).await.map_err(|error| match error {
@@ -351,6 +369,9 @@ impl Identity for EmbeddedIdentity {
         let account = account(email);
         let known = self.known_by_email(&account).await?;
         let known = self.prove(&account, known, password).await?;
+        if known.credentials.suspended {
+            return Err(suspended());
+        }
         self.start(known.user, known.version).await
     }
 
@@ -361,6 +382,9 @@ impl Identity for EmbeddedIdentity {
         _password: &str,
     ) -> Result<Tokens, Problem> {
         let known = self.known(user).await?.ok_or_else(bad_credentials)?;
+        if known.credentials.suspended {
+            return Err(suspended());
+        }
         self.start(user, known.version).await
     }
 
@@ -395,7 +419,7 @@ impl Identity for EmbeddedIdentity {
         let account = account(&known.credentials.email);
         let known = self.prove(&account, Some(known), current).await?;
         let password = self.passwords.hash(new).await?;
-        let credentials = Credentials { email: known.credentials.email, password };
+        let credentials = Credentials { password, ..known.credentials };
         let write = Write::put_json(user_key(known.user), &credentials);
         self.table.commit(vec![write.when(Condition::Version(known.version))]).await?;
         self.end_all_but(known.user, Some(&principal.session)).await
@@ -412,8 +436,8 @@ impl Identity for EmbeddedIdentity {
         retry(|| async {
             let known = self.known(user).await?.ok_or_else(bad_credentials)?;
             let attempts = attempts_key(&account(&known.credentials.email));
-            let (email, password) = (known.credentials.email, password.clone());
-            let write = Write::put_json(user_key(user), &Credentials { email, password });
+            let credentials = Credentials { password: password.clone(), ..known.credentials };
+            let write = Write::put_json(user_key(user), &credentials);
             let writes =
                 vec![write.when(Condition::Version(known.version)), Write::delete(attempts)];
             Ok(self.table.commit(writes).await?)
@@ -424,6 +448,16 @@ impl Identity for EmbeddedIdentity {
 
     async fn find(&self, email: &str) -> Result<Option<UserId>, Problem> {
         Ok(self.known_by_email(&account(email)).await?.map(|known| known.user))
+    }
+
+    async fn suspend(&self, user: UserId) -> Result<(), Problem> {
+        // Credentials first: after this no session can start.
+        retry(|| self.try_suspend(user, true)).await?;
+        self.end_all_but(user, None).await
+    }
+
+    async fn restore(&self, user: UserId) -> Result<(), Problem> {
+        retry(|| self.try_suspend(user, false)).await
     }
 
     async fn delete(&self, user: UserId) -> Result<(), Problem> {

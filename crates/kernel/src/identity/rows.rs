@@ -12,6 +12,16 @@ use crate::{UserId, fold};
 pub struct Address {
     /// The user.
     pub user_id: UserId,
+    /// Whether they are suspended, where the row of the address says so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
+}
+
+impl Address {
+    /// The address of a user.
+    pub fn of(user_id: UserId) -> Self {
+        Self { user_id, suspended: false }
+    }
 }
 
 /// What stands for an address in keys: the same for all that compare equal, and of one length,

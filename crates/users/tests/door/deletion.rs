@@ -93,6 +93,14 @@ impl Identity for Failing {
         self.real.find(email).await
     }
 
+    async fn suspend(&self, user: UserId) -> Result<(), Problem> {
+        self.real.suspend(user).await
+    }
+
+    async fn restore(&self, user: UserId) -> Result<(), Problem> {
+        self.real.restore(user).await
+    }
+
     async fn delete(&self, user: UserId) -> Result<(), Problem> {
         if self.fails.load(Ordering::SeqCst) {
             // Not one of those that the door takes for a defect: 409.

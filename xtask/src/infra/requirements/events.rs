@@ -8,8 +8,12 @@ use super::{SERVICES, everywhere, stack, texts};
 /// for social, and PostCreated, FollowCreated, FollowDeleted and PostDeleted for timeline; deleted
 /// accounts and changed profiles and mutes are our additions.
 const QUEUES: [(&str, &str, &[&str]); 8] = [
-    ("user", "user-erasure", &["UserDeleted"]),
-    ("post", "post-user-deleted", &["UserDeleted", "EmailConfirmed"]),
+    ("user", "user-erasure", &["UserDeleted", "UserRestored", "UserSuspended"]),
+    (
+        "post",
+        "post-user-deleted",
+        &["UserDeleted", "EmailConfirmed", "UserRestored", "UserSuspended"],
+    ),
     ("social", "social-post-deleted", &["PostDeleted"]),
     ("social", "social-user-deleted", &["UserDeleted"]),
     ("timeline", "timeline-fanout", &["PostCreated"]),
@@ -19,7 +23,11 @@ const QUEUES: [(&str, &str, &[&str]); 8] = [
         &["FollowCreated", "FollowDeleted", "MuteCreated", "MuteDeleted"],
     ),
     ("timeline", "timeline-removal", &["PostDeleted"]),
-    ("timeline", "timeline-user", &["UserProfileUpdated", "UserDeleted"]),
+    (
+        "timeline",
+        "timeline-user",
+        &["UserProfileUpdated", "UserDeleted", "UserRestored", "UserSuspended"],
+    ),
 ];
 
 /// R2.7: the bus by name, what it could not deliver, and every event of two weeks.

@@ -1,0 +1,123 @@
+//! What operators do about people and posts: routes of the admin listener.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use kernel::acts::{Act, ActId, Order};
+use kernel::{Code, PostId, Problem};
+use posts::Posts;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use users::{Outcome, Users};
+
+use super::Admin;
+
+/// Acts on a page, at most.
+const ACTS_MAX: usize = 1000;
+
+pub(super) fn routes() -> Router<Arc<Admin>> {
+    Router::new()
+        .route("/users", get(find))
+        .route("/users/{who}", get(show))
+        .route("/users/{who}/suspend", post(suspend))
+        .route("/users/{who}/restore", post(restore))
+        .route("/users/{who}/reset-sessions", post(reset_sessions))
+        .route("/posts/{id}/remove", post(remove))
+        .route("/acts", get(acts))
+}
+
+fn elsewhere() -> Problem {
+    Problem::new(Code::NotFound, "This process does not serve that; ask the one that does.")
+}
+
+impl Admin {
+    fn users(&self) -> Result<&Users, Problem> {
+        self.world.services.users.as_deref().ok_or_else(elsewhere)
+    }
+
+    fn posts(&self) -> Result<&Posts, Problem> {
+        self.world.services.posts.as_deref().ok_or_else(elsewhere)
+    }
+}
+
+#[derive(Deserialize)]
+struct Sought {
+    q: String,
+}
+
+async fn find(
+    State(admin): State<Arc<Admin>>,
+    Query(sought): Query<Sought>,
+) -> Result<Json<Value>, Problem> {
+    let items = admin.users()?.find(&sought.q).await?;
+    Ok(Json(json!({"items": items})))
+}
+
+async fn show(
+    State(admin): State<Arc<Admin>>,
+    Path(who): Path<String>,
+) -> Result<Json<users::Account>, Problem> {
+    admin.users()?.account(&who).await.map(Json)
+}
+
+async fn suspend(
+    State(admin): State<Arc<Admin>>,
+    Path(who): Path<String>,
+    Json(order): Json<Order>,
+) -> Result<Json<Outcome>, Problem> {
+    admin.users()?.suspend(&who, order).await.map(Json)
+}
+
+async fn restore(
+    State(admin): State<Arc<Admin>>,
+    Path(who): Path<String>,
+    Json(order): Json<Order>,
+) -> Result<Json<Outcome>, Problem> {
+    admin.users()?.restore(&who, order).await.map(Json)
+}
+
+async fn reset_sessions(
+    State(admin): State<Arc<Admin>>,
+    Path(who): Path<String>,
+    Json(order): Json<Order>,
+) -> Result<Json<Outcome>, Problem> {
+    admin.users()?.reset_sessions(&who, order).await.map(Json)
+}
+
+async fn remove(
+    State(admin): State<Arc<Admin>>,
+    Path(id): Path<String>,
+    Json(order): Json<Order>,
+) -> Result<Json<Value>, Problem> {
+    let id: PostId = id.parse().map_err(|_| Problem::not_found("post"))?;
+    let post = admin.posts()?.remove(id, order).await?;
+    Ok(Json(json!({"post": post, "changed": true})))
+}
+
+#[derive(Deserialize)]
+struct Range {
+    before: Option<ActId>,
+    limit: Option<usize>,
+}
+
+/// What operators did in the services of this process, newest first.
+async fn acts(
+    State(admin): State<Arc<Admin>>,
+    Query(range): Query<Range>,
+) -> Result<Json<Value>, Problem> {
+    let limit = range.limit.unwrap_or(100).clamp(1, ACTS_MAX);
+    let services = &admin.world.services;
+    let mut items: Vec<Act> = Vec::new();
+    if let Some(users) = &services.users {
+        items.extend(users.acts(range.before, limit).await?);
+    }
+    if let Some(posts) = &services.posts {
+        items.extend(posts.acts(range.before, limit).await?);
+    }
+    items.sort_by_key(|act| std::cmp::Reverse(act.id));
+    items.truncate(limit);
+    let next = items.last().map(|act| act.id).filter(|_| items.len() == limit);
+    Ok(Json(json!({"items": items, "next": next})))
+}
