@@ -49,6 +49,14 @@ export const account = {
   register: async (body) => begin(await send("POST", "/auth/register", { body })),
   /** @param {{email: string, password: string}} body */
   signIn: async (body) => begin(await send("POST", "/auth/login", { body })),
+  /** A code goes to the address, if there is an account with it. @param {string} email */
+  forgot: (email) => send("POST", "/auth/password/forgot", { body: { email } }),
+  /** @param {{email: string, code: string, password: string}} body */
+  reset: (body) => send("POST", "/auth/password/reset", { body }),
+  /** A code goes to one's own address. */
+  askConfirmation: () => call("POST", "/users/me/email/confirmation"),
+  /** @param {string} code */
+  confirmEmail: (code) => call("POST", "/users/me/email/confirm", { body: { code } }),
   /** @param {boolean} everywhere */
   signOut: async (everywhere) => {
     const held = session.peek();

@@ -11,7 +11,7 @@ import * as sessions from "./session.js";
 import { me, myId, place } from "./state.js";
 import * as theme from "./theme.js";
 import { Nowhere } from "./views/nowhere.js";
-import { SignIn, SignUp } from "./views/strangers.js";
+import { Forgot, SignIn, SignUp } from "./views/strangers.js";
 
 /** @import {Route} from "./routes.js" */
 
@@ -33,6 +33,8 @@ function door(route) {
       return html`<${SignUp} />`;
     case "signIn":
       return html`<${SignIn} />`;
+    case "forgot":
+      return html`<${Forgot} />`;
     case "nowhere":
       return html`<${Nowhere} />`;
     default:
@@ -44,7 +46,7 @@ function App() {
   const { path, key } = place.value;
   const route = match(path);
   const signedIn = me.value !== null;
-  const isDoor = route.name === "signIn" || route.name === "signUp";
+  const isDoor = ["signIn", "signUp", "forgot"].includes(route.name);
   const view = signedIn ? null : door(route);
   useLayoutEffect(() => {
     // Whoever is not signed in may not read; whoever is needs no door.

@@ -1,7 +1,7 @@
 // Which page an address stands for. Pure.
 
 /**
- * @typedef {{name: "home" | "explore" | "find" | "settings" | "signIn" | "signUp" | "nowhere"}
+ * @typedef {{name: "home" | "explore" | "find" | "settings" | "signIn" | "signUp" | "forgot" | "nowhere"}
  *   | {name: "post", id: string}
  *   | {name: "profile", handle: string, tab: "posts" | "followers" | "following"}} Route
  */
@@ -14,6 +14,7 @@ const FIXED = {
   "/settings": { name: "settings" },
   "/sign-in": { name: "signIn" },
   "/sign-up": { name: "signUp" },
+  "/forgot": { name: "forgot" },
 };
 
 /**

@@ -8,7 +8,7 @@ import { asProblem } from "../wire.js";
 /** @import {Problem} from "../wire.js" */
 
 /** Codes that mean one field. @type {Record<string, string>} */
-const FIELD_OF = { email_taken: "email", handle_taken: "handle" };
+const FIELD_OF = { email_taken: "email", handle_taken: "handle", wrong_code: "code" };
 
 /**
  * @template {Record<string, string>} V

@@ -30,6 +30,7 @@ export function Settings() {
   if (!user) return null;
   return html`
     <${Head} title=${t("settings.title")} />
+    ${user.emailConfirmed === false && html`<${Confirmation} email=${user.email} />`}
     <${Profile} key=${user.userId} />
     <${Appearance} />
     <${Password} email=${user.email} />
@@ -56,6 +57,44 @@ function Colophon() {
       <a href="/docs">${t("settings.api")}</a>
       <a href=${licences} target="_blank">${t("settings.licences")}</a>
     </footer>
+  `;
+}
+
+/** Until the address is confirmed, where the server asks for that. @param {{email: string}} props */
+function Confirmation({ email }) {
+  const { field, submit, busy, problem } = useForm(
+    { code: "" },
+    {
+      check: ({ code }) => /** @type {{code?: string}} */ (
+        code.trim() ? {} : { code: t("error.empty") }
+      ),
+      send: async ({ code }) => {
+        await account.confirmEmail(code);
+        await users.me();
+        notice.value = { text: t("confirm.done") };
+      },
+    },
+  );
+  const again = async () => {
+    try {
+      await account.askConfirmation();
+      notice.value = { text: t("confirm.sent", { email }) };
+    } catch (error) {
+      notice.value = { text: t(`problem.${asProblem(error).code}`) };
+    }
+  };
+  return html`
+    <${Section} id="confirm" title=${t("confirm.title")} text=${t("confirm.text", { email })}>
+      <form class="form" onSubmit=${submit} novalidate>
+        <${Field} ...${field("code")} label=${t("field.code")} dir="ltr"
+          autocomplete="one-time-code" autocapitalize="characters" spellcheck=${false} />
+        <${FormProblem} problem=${problem} />
+        <div class="buttons">
+          <button type="submit" class="button" aria-disabled=${busy}>${t("confirm.button")}</button>
+          <button type="button" class="button quiet" onClick=${again}>${t("confirm.again")}</button>
+        </div>
+      </form>
+    <//>
   `;
 }
 

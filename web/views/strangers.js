@@ -1,5 +1,5 @@
 // For whoever is not signed in: create an account, or sign in.
-import { useEffect } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { account } from "../api.js";
 import { choose, t } from "../i18n/index.js";
 import { language, place } from "../state.js";
@@ -108,7 +108,75 @@ export function SignIn() {
         <${FormProblem} problem=${problem} />
         <button type="submit" class="button strong" aria-disabled=${busy}>${t("signIn.button")}</button>
       </form>
+      <p class="door-other"><a href=${other("/forgot")}>${t("forgot.link")}</a></p>
       <p class="door-other">${t("signIn.new")} <a href=${other("/sign-up")}>${t("signUp.title")}</a></p>
     <//>
+  `;
+}
+
+/** Another password, for who lost theirs: a code by e-mail, then the code and the password. */
+export function Forgot() {
+  const [sentTo, sent] = useState(/** @type {string | null} */ (null));
+  return html`
+    <${Door} title=${t("forgot.title")}>
+      ${sentTo === null
+        ? html`<${AskCode} onSent=${sent} />`
+        : html`<${ChoosePassword} email=${sentTo} />`}
+      <p class="door-other"><a href=${other("/sign-in")}>${t("signIn.title")}</a></p>
+    <//>
+  `;
+}
+
+/** @param {{onSent: (email: string) => void}} props */
+function AskCode({ onSent }) {
+  const { field, submit, busy, problem } = useForm(
+    { email: "" },
+    {
+      check: ({ email }) => /** @type {{email?: string}} */ (
+        isEmail(email) ? {} : { email: t("error.email") }
+      ),
+      send: async ({ email }) => {
+        await account.forgot(email);
+        onSent(email);
+      },
+    },
+  );
+  return html`
+    <form class="form" onSubmit=${submit} novalidate>
+      <p>${t("forgot.text")}</p>
+      <${Field} ...${field("email")} label=${t("field.email")} type="email" dir="ltr"
+        autocomplete="username" />
+      <${FormProblem} problem=${problem} />
+      <button type="submit" class="button strong" aria-disabled=${busy}>${t("forgot.button")}</button>
+    </form>
+  `;
+}
+
+/** @param {{email: string}} props */
+function ChoosePassword({ email }) {
+  const { field, values, submit, busy, problem } = useForm(
+    { code: "", password: "" },
+    {
+      check: ({ code, password }) => ({
+        ...(code.trim() ? {} : { code: t("error.empty") }),
+        ...(weaknesses(password).length ? { password: t("error.weak") } : {}),
+      }),
+      send: async ({ code, password }) => {
+        await account.reset({ email, code, password });
+        await account.signIn({ email, password });
+        go(afterSignIn(), true);
+      },
+    },
+  );
+  return html`
+    <form class="form" onSubmit=${submit} novalidate>
+      <p role="status">${t("forgot.sent", { email })}</p>
+      <${Field} ...${field("code")} label=${t("field.code")} dir="ltr"
+        autocomplete="one-time-code" autocapitalize="characters" spellcheck=${false} />
+      <${PasswordField} ...${field("password")} label=${t("field.newPassword")} rules
+        autocomplete="new-password" value=${values.password} />
+      <${FormProblem} problem=${problem} />
+      <button type="submit" class="button strong" aria-disabled=${busy}>${t("forgot.choose")}</button>
+    </form>
   `;
 }

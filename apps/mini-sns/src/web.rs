@@ -32,7 +32,7 @@ use pack::ASSETS;
 include!(concat!(env!("OUT_DIR"), "/web.rs"));
 
 /// Addresses of the client's pages, beside those of people, which begin with `/@`.
-const PAGES: [&str; 6] = ["/", "/explore", "/find", "/settings", "/sign-in", "/sign-up"];
+const PAGES: [&str; 7] = ["/", "/explore", "/find", "/forgot", "/settings", "/sign-in", "/sign-up"];
 
 /// A page and its files.
 struct Site {

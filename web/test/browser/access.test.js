@@ -33,7 +33,7 @@ async function inBothThemes(page) {
 for (const locale of ["ja-JP", "en-US"]) {
   test(`axe finds nothing on any page, light and dark (${locale})`, async () => {
     const stranger = await visit(null, { locale });
-    for (const path of ["/", "/sign-in", "/nowhere"]) {
+    for (const path of ["/", "/sign-in", "/forgot", "/nowhere"]) {
       await stranger.go(path);
       await stranger.page.locator("main h1").waitFor();
       assert.deepEqual(await inBothThemes(stranger.page), [], path);
