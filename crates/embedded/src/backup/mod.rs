@@ -14,9 +14,10 @@
 //! ```
 //!
 //! Chunks (`chunk`) carry their hashes. Manifests (`catalog`) are replaced as a whole, and only
-//! once what they tell of is on disk, so whatever they do not tell of does not count. Files of the log
-//! that belong to one *run* follow each other without a gap; a gap (a kill before the last batches
-//! were copied, a writer that could not keep up, a full disk) begins a new run, with a new base.
+//! once what they tell of is on disk, so whatever they do not tell of does not count. Files of the
+//! log that belong to one *run* follow each other without a gap; a gap (a kill before the last
+//! batches were copied, a writer that could not keep up, a full disk) begins a new run, with a new
+//! base.
 
 mod base;
 mod catalog;
