@@ -124,10 +124,12 @@ async fn nothing_a_client_sends_is_our_failure() {
 
 #[tokio::test]
 async fn every_operation_but_the_public_ones_needs_a_token() {
-    const PUBLIC: [&str; 9] = [
+    const PUBLIC: [&str; 11] = [
         "/auth/register",
         "/auth/login",
         "/auth/refresh",
+        "/auth/password/forgot",
+        "/auth/password/reset",
         "/.well-known/jwks.json",
         "/.well-known/openid-configuration",
         "/health",

@@ -8,11 +8,11 @@ use super::{SERVICES, everywhere, stack, texts};
 /// for social, and PostCreated, FollowCreated, FollowDeleted and PostDeleted for timeline; deleted
 /// accounts and changed profiles and mutes are our additions.
 const QUEUES: [(&str, &str, &[&str]); 8] = [
-    ("user", "user-erasure", &["UserDeleted", "UserRestored", "UserSuspended"]),
+    ("user", "user-erasure", &["UserDeleted", "UserSuspended", "UserRestored"]),
     (
         "post",
         "post-user-deleted",
-        &["UserDeleted", "EmailConfirmed", "UserRestored", "UserSuspended"],
+        &["UserDeleted", "EmailConfirmed", "UserSuspended", "UserRestored"],
     ),
     ("social", "social-post-deleted", &["PostDeleted"]),
     ("social", "social-user-deleted", &["UserDeleted"]),
@@ -26,7 +26,7 @@ const QUEUES: [(&str, &str, &[&str]); 8] = [
     (
         "timeline",
         "timeline-user",
-        &["UserProfileUpdated", "UserDeleted", "UserRestored", "UserSuspended"],
+        &["UserProfileUpdated", "UserDeleted", "UserSuspended", "UserRestored"],
     ),
 ];
 
