@@ -7,6 +7,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation of a test ends it")]
 
+mod changes;
 mod locks;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use kernel::{Clock, Code, Ids, Problem, Time, UserId};
 use serde_json::Value;
 
 use crate::{SeededIds, TestClock};
+pub use changes::*;
 pub use locks::*;
 
 const EMAIL: &str = "ann@example.org";
@@ -190,15 +192,6 @@ pub async fn addresses_are_compared_folded(stage: Stage) {
     assert_eq!(code(taken), Code::EmailTaken);
     stage.identity.delete(user).await.unwrap();
     stage.identity.create(stage.user(4), "Strasse@x.org", PASSWORD).await.unwrap();
-}
-
-/// An address leads to its owner, however it is written, and to nobody once they are gone.
-pub async fn an_address_is_found_by_its_owner_alone(stage: Stage) {
-    let user = stage.ann().await;
-    assert_eq!(stage.identity.find(" ANN@example.org").await.unwrap(), Some(user));
-    assert_eq!(stage.identity.find("nobody@example.org").await.unwrap(), None);
-    stage.identity.delete(user).await.unwrap();
-    assert_eq!(stage.identity.find(EMAIL).await.unwrap(), None);
 }
 
 /// An address has one owner, and who comes second changes nothing.
@@ -460,35 +453,6 @@ pub async fn a_wrong_current_password_changes_nothing(stage: Stage) {
     }
     assert_eq!(code(stage.identity.sign_in(EMAIL, PASSWORD).await), Code::TooManyAttempts);
     stage.assert_good(&tokens).await;
-}
-
-/// A suspension ends every session at once and lets none begin; what was there before is there
-/// again afterwards, but for the sessions. Both can be repeated, and nobody unknown is no error.
-pub async fn a_suspended_identity_is_shut_out_until_it_is_restored(stage: Stage) {
-    let (user, tokens) = stage.signed_in().await;
-    stage.assert_good(&tokens).await;
-    for _ in 0..2 {
-        stage.identity.suspend(user).await.unwrap();
-        for identity in [Arc::clone(&stage.identity), (stage.again)()] {
-            let verified = identity.verify(&tokens.access_token).await;
-            assert_eq!(code(verified), Code::Unauthenticated);
-            let refreshed = identity.refresh(&tokens.refresh_token).await;
-            assert_eq!(code(refreshed), Code::AccountSuspended);
-            assert_eq!(code(identity.sign_in(EMAIL, PASSWORD).await), Code::AccountSuspended);
-        }
-    }
-    let taken = stage.identity.create(stage.user(2), EMAIL, PASSWORD).await;
-    assert_eq!(code(taken), Code::EmailTaken);
-    assert_eq!(stage.identity.email(user).await.unwrap().as_deref(), Some(EMAIL));
-    for _ in 0..2 {
-        stage.identity.restore(user).await.unwrap();
-    }
-    stage.assert_ended(&tokens).await;
-    stage.assert_good(&stage.another().await).await;
-    let nobody = stage.user(3);
-    stage.identity.suspend(nobody).await.unwrap();
-    stage.identity.restore(nobody).await.unwrap();
-    assert_eq!(stage.identity.email(nobody).await.unwrap(), None);
 }
 
 /// A deleted identity is gone at once, its address is free, and deleting again is no error.

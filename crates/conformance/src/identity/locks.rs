@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use kernel::Code;
 
-use super::{EMAIL, PASSWORD, Stage, WRONG, code};
+use super::{EMAIL, PASSWORD, Stage, WRONG};
 
 /// The 11th attempt after 10 failures is refused, even with the right password.
 pub async fn ten_failures_lock_an_account(stage: Stage) {
@@ -62,20 +62,4 @@ pub async fn failures_are_forgotten(stage: Stage) {
         assert_eq!(stage.fail(EMAIL).await.code, Code::BadCredentials);
     }
     stage.another().await;
-}
-
-/// Who lost the password gets in by another one, nobody else stays in, and a lock is opened.
-pub async fn a_password_that_is_set_ends_sessions_and_locks(stage: Stage) {
-    let (user, tokens) = stage.signed_in().await;
-    for _ in 0..10 {
-        stage.fail(EMAIL).await;
-    }
-    assert_eq!(stage.fail(EMAIL).await.code, Code::TooManyAttempts);
-    stage.identity.set_password(user, "other-horse-2").await.unwrap();
-    stage.assert_ended(&tokens).await;
-    let tokens = stage.identity.sign_in(EMAIL, "other-horse-2").await.unwrap();
-    stage.assert_good(&tokens).await;
-    assert_eq!(code(stage.identity.sign_in(EMAIL, PASSWORD).await), Code::BadCredentials);
-    let nobody = stage.identity.set_password(stage.user(7), "other-horse-2").await;
-    assert_eq!(code(nobody), Code::BadCredentials);
 }
