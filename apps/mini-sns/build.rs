@@ -19,7 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let mut code = String::new();
     for (name, folder) in [("WEB", "web"), ("CONSOLE", "console")] {
-        println!("cargo::rerun-if-changed={}", root.join(folder).display());
+        // Relative, so that another checkout with the same target directory looks at its own.
+        println!("cargo::rerun-if-changed=../../{folder}");
         code.push_str(&format!("static {name}: Site = {};\n", site(&root, folder, &out)?));
     }
     fs::write(out.join("web.rs"), code)?;
