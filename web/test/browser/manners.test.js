@@ -246,10 +246,12 @@ test("times tick", async () => {
 test("nothing moves for whoever does not want it", async () => {
   const [reader, writer] = [await server.person("reader_8"), await server.person("writer_8")];
   await reader.follow(writer);
+  await writer.post("is there");
   for (const reducedMotion of ["no-preference", "reduce"]) {
     const { context, page, complaints, go } = await visit(reader, { reducedMotion });
     await go("/");
-    await page.locator(".empty, [data-post]").first().waitFor();
+    // To an empty page, what comes before the socket is up would be added without a pill.
+    await post(page, "is there").waitFor();
     await writer.post(`arrives, ${reducedMotion}`);
     const pill = page.locator(".pill");
     const animation = await pill.evaluate((element) => getComputedStyle(element).animationName);
