@@ -92,6 +92,12 @@ pub(super) fn exporter(
     Ok((sink, exporter))
 }
 
+/// An address without the password that it may hold.
+fn told(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
 impl Exporter {
     /// Sends until `end`, and then what is left.
     pub(super) async fn run(mut self, end: CancellationToken) {
@@ -144,7 +150,7 @@ impl Exporter {
             Ok(answer) if answer.status().is_success() => {
                 self.done();
                 if std::mem::take(&mut self.is_away) {
-                    tracing::info!(url = %self.url, "traces are exported again");
+                    tracing::info!(collector = told(&self.url), "traces are exported again");
                 }
                 return true;
             }
@@ -157,10 +163,10 @@ impl Exporter {
                 }
                 format!("it answers {status}")
             }
-            Err(error) => kernel::problem::told(&error),
+            Err(error) => kernel::problem::told(&error.without_url()),
         };
         if !std::mem::replace(&mut self.is_away, true) {
-            tracing::warn!(url = %self.url, why, "traces cannot be exported");
+            tracing::warn!(collector = told(&self.url), why, "traces cannot be exported");
         }
         false
     }
