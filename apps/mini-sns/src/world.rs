@@ -161,7 +161,7 @@ impl World {
                 users::Users::new(table, identity, clock, ids, mailer, settings.users())
             }),
             posts: seams.table(ServiceName::Post).map(|table| {
-                let (bus, peers) = (Arc::clone(&seams.bus), Arc::clone(&peers) as _);
+                let (bus, peers) = (Arc::clone(&seams.bus), Arc::clone(&reads));
                 let (clock, ids) = (seams.clock(), seams.ids());
                 posts::Posts::new(table, bus, clock, ids, peers, settings.posts())
             }),
