@@ -49,9 +49,9 @@ fn site(root: &Path, name: &str, out: &Path) -> Result<String, Box<dyn Error>> {
 /// Writes a file's bodies below `out`, and gives the expression that embeds them.
 fn packed(out: &Path, stem: &str, file: &File) -> Result<String, Box<dyn Error>> {
     let write = |ending: &str, body: &[u8]| -> Result<String, Box<dyn Error>> {
-        let path = out.join(format!("{stem}.{ending}"));
-        fs::write(&path, body)?;
-        Ok(format!("include_bytes!({:?})", path.display().to_string()))
+        let name = format!("{stem}.{ending}");
+        fs::write(out.join(&name), body)?;
+        Ok(format!("include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{name}\"))"))
     };
     let body = write("plain", &file.body)?;
     let (brotli, gzip) = (brotli(&file.body)?, gzip(&file.body)?);
