@@ -12,8 +12,8 @@ use kernel::sequence::Ticket;
 use kernel::table::{Item, Key, Query, Table, TableError, Write};
 use kernel::{PostId, Problem, UserId};
 
-use crate::Social;
 use crate::model::Edge;
+use crate::{Social, model};
 
 /// The sort key of the marks of deleted users and posts.
 pub(crate) const GONE: &str = "gone";
@@ -75,6 +75,15 @@ async fn index(
     let users = found.items.iter().map(row_id).collect::<Result<Vec<UserId>, _>>()?;
     let next = found.next.and_then(|_| users.last().copied());
     Ok(Followers { users, next })
+}
+
+/// Refuses where the caller is marked as deleted, or the other.
+fn both_there(caller_gone: Option<&Item>, other_gone: Option<&Item>) -> Result<(), Problem> {
+    match (caller_gone, other_gone) {
+        (Some(_), _) => Err(model::caller_gone()),
+        (None, Some(_)) => Err(Problem::not_found("user")),
+        (None, None) => Ok(()),
+    }
 }
 
 /// The edge after it was made with a ticket, or undone without one; none when it is so already.

@@ -275,6 +275,12 @@ pub(crate) enum Ordered {
     Unknown,
 }
 
+/// What there is of a user: the profile, the mark of their absence, how often that changed.
+async fn rows_of(table: &dyn Table, user: UserId) -> Result<[Option<Item>; 3], Attempt> {
+    let keys = [profile_key(user), gone_key(user), standing_key(user)];
+    table.get(&keys).await?.try_into().map_err(|_| Attempt::Again)
+}
+
 /// Puts a profile away with all its rows but the handle, which stays theirs. `event` tells the
 /// version.
 pub(crate) async fn suspend(
@@ -283,10 +289,8 @@ pub(crate) async fn suspend(
     act: &Act,
     event: impl Fn(u64) -> Event + Sync,
 ) -> Result<Ordered, Problem> {
-    let keys = [profile_key(user), gone_key(user), standing_key(user)];
     retry(|| async {
-        let found = table.get(&keys).await?;
-        let [row, gone, standing] = &found[..] else { return Err(Attempt::Again) };
+        let [row, gone, standing] = rows_of(table, user).await?;
         match gone.as_ref().map(Absence::of).transpose()? {
             None => {}
             Some(Absence::Suspended(_)) => return Ok(Ordered::Already),
@@ -296,7 +300,7 @@ pub(crate) async fn suspend(
         let profile: Profile = row.json()?;
         let away = Suspended { profile: profile.clone(), act: act.clone() };
         let mut writes = vec![
-            Write::delete(row.key.clone()).when(Condition::Version(row.version)),
+            Write::delete(row.key).when(Condition::Version(row.version)),
             Write::put_json(gone_key(user), &away).when(Condition::Absent),
         ];
         writes.extend(told(standing.as_ref(), user, act, &event)?);
@@ -314,18 +318,16 @@ pub(crate) async fn restore(
     act: &Act,
     event: impl Fn(u64) -> Event + Sync,
 ) -> Result<Ordered, Problem> {
-    let keys = [profile_key(user), gone_key(user), standing_key(user)];
     retry(|| async {
-        let found = table.get(&keys).await?;
-        let [row, gone, standing] = &found[..] else { return Err(Attempt::Again) };
+        let [row, gone, standing] = rows_of(table, user).await?;
         let Some(gone) = gone else {
             return Ok(if row.is_some() { Ordered::Already } else { Ordered::Unknown });
         };
-        let Absence::Suspended(away) = Absence::of(gone)? else { return Ok(Ordered::Unknown) };
+        let Absence::Suspended(away) = Absence::of(&gone)? else { return Ok(Ordered::Unknown) };
         let profile = &away.profile;
         let mut writes = vec![
             Write::put_json(profile_key(user), profile).when(Condition::Absent),
-            Write::delete(gone.key.clone()).when(Condition::Version(gone.version)),
+            Write::delete(gone.key).when(Condition::Version(gone.version)),
         ];
         writes.extend(told(standing.as_ref(), user, act, &event)?);
         writes.extend(search::keys(profile).into_iter().map(|key| Write::put_json(key, profile)));

@@ -8,7 +8,9 @@ use kernel::table::{self, Attempt, Condition, Item, Key, Query, Table, TableErro
 use kernel::{EventData, Problem, UserId, outbox};
 use ulid::Ulid;
 
-use super::{commit, commit_piece, count, edge_of, index, row_id, turned, user_gone, user_key};
+use super::{
+    both_there, commit, commit_piece, count, edge_of, index, row_id, turned, user_gone, user_key,
+};
 use crate::Social;
 use crate::model::{self, Edge};
 
@@ -114,12 +116,7 @@ async fn change(
     let [mark, other_mark] = marks.clone();
     let found = social.table.get(&[key.clone(), mark, other_mark]).await?;
     let [item, caller_gone, other_gone] = &found[..] else { return Err(Attempt::Again) };
-    if caller_gone.is_some() {
-        return Err(model::caller_gone().into());
-    }
-    if other_gone.is_some() {
-        return Err(Problem::not_found("user").into());
-    }
+    both_there(caller_gone.as_ref(), other_gone.as_ref())?;
     let before = edge_of(item.as_ref())?;
     if made.is_some() && before.is_some_and(|edge| edge.barred) {
         return Err(model::blocked().into());

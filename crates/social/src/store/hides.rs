@@ -12,9 +12,10 @@ use kernel::{EventData, Problem, UserId, outbox};
 use ulid::Ulid;
 
 use super::{
-    commit, commit_piece, count, edge_of, follows, index, row_id, turned, user_gone, user_key,
+    both_there, commit, commit_piece, count, edge_of, follows, index, row_id, turned, user_gone,
+    user_key,
 };
-use crate::model::{self, Edge};
+use crate::model::Edge;
 use crate::{Social, viewer};
 
 /// Counts who is hidden from a user: whom they mute, and whom a block parts them from.
@@ -178,12 +179,7 @@ async fn change(
     let [mark, other_mark] = marks.clone();
     let found = social.table.get(&[key.clone(), mark, other_mark]).await?;
     let [item, caller_gone, other_gone] = &found[..] else { return Err(Attempt::Again) };
-    if caller_gone.is_some() {
-        return Err(model::caller_gone().into());
-    }
-    if other_gone.is_some() {
-        return Err(Problem::not_found("user").into());
-    }
+    both_there(caller_gone.as_ref(), other_gone.as_ref())?;
     let Some(edge) = turned(edge_of(item.as_ref())?, made) else { return Ok(()) };
     let mut writes = vec![Write::put_json(key, &edge).when(Condition::unchanged(item.as_ref()))];
     writes.extend(hide.rows(who, whom, &edge));
