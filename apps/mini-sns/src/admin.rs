@@ -18,6 +18,7 @@
 //!
 //! An order is `{"operator","reason","dryRun"}` ([`kernel::acts::Order`]).
 
+pub(crate) mod client;
 mod moderation;
 
 use std::sync::Arc;

@@ -13,8 +13,8 @@ use kernel::Time;
 use reqwest::Method;
 use serde_json::json;
 
+use crate::admin::client::{Server, print_json};
 use crate::data::Data;
-use crate::dlq::{Server, print_json};
 use crate::failure::Failure;
 use crate::output;
 use crate::settings::{Layer, Settings};

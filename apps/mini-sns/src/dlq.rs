@@ -2,11 +2,10 @@
 //! server, since that holds the data.
 
 use clap::{Args, Subcommand};
-use comfy_table::Table;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::admin::client::{Server, print_json, print_rows};
 use crate::failure::Failure;
 use crate::output;
 
@@ -55,20 +54,6 @@ pub(crate) struct Meant {
     queue: Option<String>,
 }
 
-/// Which server to ask, and how to print.
-#[derive(Debug, Args)]
-pub(crate) struct Server {
-    /// Address of its admin listener
-    #[arg(long, env = "MINI_SNS_ADMIN", default_value = "http://127.0.0.1:9090")]
-    admin: String,
-    /// Its admin token, where it asks for one
-    #[arg(long, env = "MINI_SNS_ADMIN_TOKEN", hide_env_values = true)]
-    admin_token: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// Does as asked.
 pub(crate) async fn run(command: Command) -> Result<(), Failure> {
     match command {
@@ -103,66 +88,15 @@ impl Server {
             output::line(&format!("{} {done}", answer["count"]))
         }
     }
-
-    pub(crate) async fn ask(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<Value, Failure> {
-        let url = format!("{}{path}", self.admin.trim_end_matches('/'));
-        let mut request = reqwest::Client::new().request(method, &url);
-        if let Some(token) = &self.admin_token {
-            request = request.bearer_auth(token);
-        }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let failed = |error: reqwest::Error| {
-            let cause = if error.is_connect() { "no server answers there" } else { "no answer" };
-            let hint = "is it running, and is this its admin listener (--admin)?";
-            if error.is_builder() {
-                return Failure::usage(format!("admin: {} is not an address", self.admin));
-            }
-            Failure::failed(format!("{}: {cause}; {hint}", self.admin))
-        };
-        let response = request.send().await.map_err(failed)?;
-        let good = response.status().is_success();
-        let answer: Value = response.json().await.map_err(failed)?;
-        if good {
-            return Ok(answer);
-        }
-        let detail = answer["detail"].as_str().unwrap_or("the server refused");
-        Err(Failure::failed(detail))
-    }
-}
-
-pub(crate) fn print_json(value: &Value) -> Result<(), Failure> {
-    output::line(&format!("{value:#}"))
 }
 
 fn print_table(found: &Value) -> Result<(), Failure> {
-    let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
-    table.set_header(["id", "event", "died at", "receives", "reason"]);
-    let items = found["items"].as_array().map_or(&[][..], Vec::as_slice);
-    for letter in items {
-        let text = |value: &Value| match value {
-            Value::String(text) => text.clone(),
-            Value::Null => "-".to_owned(),
-            other => other.to_string(),
-        };
-        table.add_row([
-            text(&letter["id"]),
-            text(&letter["message"]["event"]["type"]),
-            text(&letter["diedAt"]),
-            text(&letter["receives"]),
-            text(&letter["reason"]),
-        ]);
-    }
-    if items.is_empty() {
-        output::line("No dead letters.")
-    } else {
-        output::line(&table.to_string())
-    }
+    let columns = [
+        ("id", "/id"),
+        ("event", "/message/event/type"),
+        ("died at", "/diedAt"),
+        ("receives", "/receives"),
+        ("reason", "/reason"),
+    ];
+    print_rows(found, &columns, "No dead letters.")
 }

@@ -2,12 +2,10 @@
 //! did. Asks the admin listener of the running server, as `dlq` does.
 
 use clap::{Args, Subcommand};
-use comfy_table::Table;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::dlq::{Server, print_json};
+use crate::admin::client::{Server, print_json, print_rows};
 use crate::failure::Failure;
 use crate::output;
 
@@ -143,7 +141,13 @@ pub(crate) async fn audit(args: Audit) -> Result<(), Failure> {
     if args.server.json {
         return print_json(&found);
     }
-    let columns = ["at", "operator", "act", "subject", "reason"];
+    let columns = [
+        ("at", "/at"),
+        ("operator", "/operator"),
+        ("act", "/act"),
+        ("subject", "/subject"),
+        ("reason", "/reason"),
+    ];
     print_rows(&found, &columns, "Nobody has done anything.")
 }
 
@@ -166,31 +170,13 @@ fn part(text: &str) -> String {
 }
 
 fn print_accounts(found: &Value) -> Result<(), Failure> {
-    let mut shown = found.clone();
-    for account in shown["items"].as_array_mut().into_iter().flatten() {
-        if account["suspended"].is_object() {
-            account["suspended"] = account["suspended"]["reason"].clone();
-        }
-    }
-    let columns = ["userId", "handle", "displayName", "email", "createdAt", "suspended"];
-    print_rows(&shown, &columns, "Nobody found.")
-}
-
-/// A table of these members of the items.
-fn print_rows(found: &Value, columns: &[&str], nothing: &str) -> Result<(), Failure> {
-    let items = found["items"].as_array().map_or(&[][..], Vec::as_slice);
-    if items.is_empty() {
-        return output::line(nothing);
-    }
-    let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
-    table.set_header(columns);
-    for item in items {
-        table.add_row(columns.iter().map(|column| match &item[*column] {
-            Value::String(text) => text.clone(),
-            Value::Null => "-".to_owned(),
-            other => other.to_string(),
-        }));
-    }
-    output::line(&table.to_string())
+    let columns = [
+        ("userId", "/userId"),
+        ("handle", "/handle"),
+        ("displayName", "/displayName"),
+        ("email", "/email"),
+        ("createdAt", "/createdAt"),
+        ("suspended", "/suspended/reason"),
+    ];
+    print_rows(found, &columns, "Nobody found.")
 }

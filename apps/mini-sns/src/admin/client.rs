@@ -1,0 +1,87 @@
+//! The admin listener as commands ask it: `dlq`, `users`, `posts`, `audit`, `backup`. It holds what
+//! they are about; and what it answers is printed here.
+
+use clap::Args;
+use comfy_table::Table;
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use reqwest::Method;
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::output;
+
+/// Which server to ask, and how to print.
+#[derive(Debug, Args)]
+pub(crate) struct Server {
+    /// Address of its admin listener
+    #[arg(long, env = "MINI_SNS_ADMIN", default_value = "http://127.0.0.1:9090")]
+    admin: String,
+    /// Its admin token, where it asks for one
+    #[arg(long, env = "MINI_SNS_ADMIN_TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Server {
+    /// What it answers to a request; a refusal is a failure in its own words.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.admin.trim_end_matches('/'));
+        let mut request = reqwest::Client::new().request(method, &url);
+        if let Some(token) = &self.admin_token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let failed = |error: reqwest::Error| {
+            let cause = if error.is_connect() { "no server answers there" } else { "no answer" };
+            let hint = "is it running, and is this its admin listener (--admin)?";
+            if error.is_builder() {
+                return Failure::usage(format!("admin: {} is not an address", self.admin));
+            }
+            Failure::failed(format!("{}: {cause}; {hint}", self.admin))
+        };
+        let response = request.send().await.map_err(failed)?;
+        let good = response.status().is_success();
+        let answer: Value = response.json().await.map_err(failed)?;
+        if good {
+            return Ok(answer);
+        }
+        let detail = answer["detail"].as_str().unwrap_or("the server refused");
+        Err(Failure::failed(detail))
+    }
+}
+
+pub(crate) fn print_json(value: &Value) -> Result<(), Failure> {
+    output::line(&format!("{value:#}"))
+}
+
+/// A table of the items that were found, one column for each heading: what its JSON pointer finds.
+pub(crate) fn print_rows(
+    found: &Value,
+    columns: &[(&str, &str)],
+    nothing: &str,
+) -> Result<(), Failure> {
+    let items = found["items"].as_array().map_or(&[][..], Vec::as_slice);
+    if items.is_empty() {
+        return output::line(nothing);
+    }
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.set_header(columns.iter().map(|(heading, _)| *heading));
+    for item in items {
+        table.add_row(columns.iter().map(|(_, pointer)| match item.pointer(pointer) {
+            Some(Value::String(text)) => text.clone(),
+            None | Some(Value::Null) => "-".to_owned(),
+            Some(other) => other.to_string(),
+        }));
+    }
+    output::line(&table.to_string())
+}
