@@ -21,6 +21,7 @@ export interface Schemas {
   "Muting": { "muting": boolean; };
   "NewAccount": { "email": string; "password": string; "handle"?: string | null; "displayName"?: string | null; };
   "NewPost": { "text": string; };
+  "NewReport": { "postId"?: string | null; "userId"?: string | null; "reason": Schemas["Reason"]; "text"?: string | null; };
   "OwnProfile": Schemas["Profile"] & { "email": string; "emailConfirmed"?: boolean | null; };
   "Page_BlockEntry": { "items": ({ "user": Schemas["Profile"]; "blockedAt": string; })[]; "nextCursor"?: string | null; "prevCursor"?: string | null; };
   "Page_FollowEntry": { "items": ({ "user": Schemas["Profile"]; "followedAt": string; })[]; "nextCursor"?: string | null; "prevCursor"?: string | null; };
@@ -36,8 +37,11 @@ export interface Schemas {
   "Profile": { "userId": string; "handle": string; "displayName": string; "bio": string; "createdAt": string; "updatedAt": string; };
   "ProfilePatch": { "handle"?: string; "displayName"?: string | null; "bio"?: string | null; };
   "Profiles": { "items": (Schemas["Profile"])[]; };
+  "Reason": "spam" | "abuse" | "violence" | "illegal" | "other";
   "Refresh": { "refreshToken": string; };
+  "Reported": { "reportId": string; "state": Schemas["State"]; "createdAt": string; };
   "Reset": { "email": string; "code": string; "password": string; };
   "Session": { "user": Schemas["OwnProfile"]; "accessToken": string; "refreshToken": string; "tokenType": string; "expiresIn": number; };
+  "State": "open" | "closed";
   "TimelineItem": { "post": Schemas["Post"]; "author": Schemas["Profile"] | null; "likeCount": number | null; "liked": boolean | null; };
 }

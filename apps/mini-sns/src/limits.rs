@@ -124,6 +124,7 @@ impl Settings {
             text_characters_max: self.post_characters_max.get(),
             idempotency_key_characters_max: self.idempotency_key_characters_max.get(),
             posts_per_minute: count(self.posts_per_minute),
+            reports_per_day: count(self.reports_per_day),
             unconfirmed_posts_per_day: match self.email_confirmation {
                 EmailConfirmation::Off => None,
                 EmailConfirmation::Limit => Some(UNCONFIRMED_POSTS_PER_DAY),

@@ -203,6 +203,8 @@ settings! {
 
         /// Posts of one user in a minute
         posts_per_minute: NonZeroU32 = "10",
+        /// Reports of one user on a day (UTC)
+        reports_per_day: NonZeroU32 = "20",
         /// Characters of a post, as people count them, at most
         post_characters_max: NonZeroUsize = "500",
         /// Characters of an Idempotency-Key, at most

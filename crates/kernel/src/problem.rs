@@ -94,6 +94,8 @@ codes! {
     SelfBlock = 422 "self_block" "You cannot block yourself",
     /// Muting oneself.
     SelfMute = 422 "self_mute" "You cannot mute yourself",
+    /// Reporting oneself, or a post of one's own.
+    SelfReport = 422 "self_report" "You cannot report yourself",
     /// The idempotency key was used with another body.
     IdempotencyMismatch = 422 "idempotency_mismatch" "The key was used for another request",
     /// The route needs a WebSocket upgrade.
@@ -102,6 +104,8 @@ codes! {
     RateLimited = 429 "rate_limited" "Too many requests",
     /// The 11th post in a minute.
     PostRateLimited = 429 "post_rate_limited" "Too many posts",
+    /// More reports than one may make on a day.
+    ReportRateLimited = 429 "report_rate_limited" "Too many reports",
     /// Too many failed sign-ins on one account.
     TooManyAttempts = 429 "too_many_attempts" "Too many failed sign-ins",
     /// The user's 21st socket.

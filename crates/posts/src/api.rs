@@ -17,11 +17,14 @@ use utoipa_axum::routes;
 use crate::Posts;
 use crate::list::{self, Shelf};
 use crate::model::{self, IdempotencyKey};
-use crate::shown;
 use crate::store::{self, Draft};
+use crate::{reports_api, shown};
 
 pub(crate) fn router() -> OpenApiRouter<Arc<Posts>> {
-    OpenApiRouter::new().routes(routes!(create, find)).routes(routes!(show, delete))
+    OpenApiRouter::new()
+        .routes(routes!(create, find))
+        .routes(routes!(show, delete))
+        .merge(reports_api::router())
 }
 
 /// A post to write.
@@ -76,7 +79,7 @@ async fn create(
     let values = headers.get_all(IdempotencyKey::HEADER).iter();
     let characters_max = posts.config.idempotency_key_characters_max;
     let key = IdempotencyKey::parse(values.map(|value| value.to_str().ok()), characters_max)?;
-    let text = model::post_text(&new.text, posts.config.text_characters_max)?;
+    let text = model::plain_text(&new.text, posts.config.text_characters_max)?;
     let once = key.map(|key| (key, new.text));
     let written = store::create(&posts, Draft { author: caller.user_id, text, once }).await?;
     let address = HeaderValue::try_from(format!("/posts/{}", written.id));

@@ -1,11 +1,13 @@
 //! Whether posts and their index rows agree.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use kernel::audit::{Finding, Snapshot};
 use kernel::table::{Item, TableError};
 use kernel::{Post, PostId};
 
+use crate::reports::Report;
+use crate::store::reports::{OPEN, OPEN_COUNT, REPORTS};
 use crate::{list, model, store};
 
 struct Seen {
@@ -14,7 +16,8 @@ struct Seen {
     in_public: Option<u32>,
 }
 
-/// Every disagreement between posts, the authors' index and the public timeline.
+/// Every disagreement between posts, the authors' index and the public timeline, and between
+/// reports and those that are listed as open.
 pub fn audit(snapshot: &dyn Snapshot) -> Result<Vec<Finding>, TableError> {
     let mut findings = Vec::new();
     let mut posts: HashMap<PostId, Seen> = HashMap::new();
@@ -35,6 +38,7 @@ pub fn audit(snapshot: &dyn Snapshot) -> Result<Vec<Finding>, TableError> {
         }
     }
     public_rows(snapshot, &mut posts, &mut findings)?;
+    open_reports(snapshot, &mut findings)?;
     for (id, seen) in &posts {
         if seen.by_author.is_none() {
             findings.push(finding("a post is in its author's list", id, "missing"));
@@ -68,6 +72,29 @@ fn public_rows(
             (Some(seen), Some(shard)) => seen.in_public = Some(shard),
             _ => findings.push(stray(&row)),
         }
+    }
+    Ok(())
+}
+
+/// The open reports, their rows and their number.
+fn open_reports(snapshot: &dyn Snapshot, findings: &mut Vec<Finding>) -> Result<(), TableError> {
+    let mut open = BTreeSet::new();
+    for item in snapshot.items(REPORTS) {
+        let item = item?;
+        if item.json::<Report>()?.closed.is_none() {
+            open.insert(item.key.sort);
+        }
+    }
+    let rows = snapshot.items(OPEN).map(|row| row.map(|row| row.key.sort));
+    let rows = rows.collect::<Result<BTreeSet<_>, _>>()?;
+    for id in open.symmetric_difference(&rows) {
+        findings.push(finding("open reports are listed", id, "in one of the two only"));
+    }
+    let count: i64 =
+        snapshot.items(OPEN_COUNT).map(|item| Ok(item?.count)).sum::<Result<_, _>>()?;
+    if usize::try_from(count) != Ok(rows.len()) {
+        let detail = format!("{} rows, counted {count}", rows.len());
+        findings.push(finding("open reports are counted", &OPEN_COUNT, &detail));
     }
     Ok(())
 }

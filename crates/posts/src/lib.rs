@@ -13,6 +13,10 @@
 //! | `acts` | when | what operators did ([`kernel::acts`]) |
 //! | `user#{user}` | `state` | when the user's last posts were written; or that the user is gone |
 //! | `user#{user}` | `key#{key}` | which post an idempotency key made; expires |
+//! | `user#{user}` | `report#{subject}` | which report of a post or a person the user made |
+//! | `reports` | report | the report with a copy of what it is about; expires once it is closed |
+//! | `open-reports` | report | an index row, empty |
+//! | `count-of-open-reports` | | their number, as a counter |
 //!
 //! A post and all rows about it are written, and removed, in one commit with its event. The mark
 //! of a deleted user never expires: it is one small row, and whatever the lifetime of access
@@ -20,10 +24,11 @@
 //!
 //! # Routes
 //! `POST /posts`, `GET /posts` (by ids, by author, everybody's), `GET /posts/{postId}`,
-//! `DELETE /posts/{postId}`; all need a token.
+//! `DELETE /posts/{postId}`, `POST /reports`; all need a token.
 //!
 //! # Subscriptions
-//! `post-user-deleted`: UserDeleted, removes everything of that user; EmailConfirmed, lets them
+//! `post-user-deleted`: UserDeleted, removes everything of that user, and their name from what they
+//! reported, while reports about them stay; EmailConfirmed, lets them
 //! post as often as others; UserSuspended and UserRestored, hides and shows what they wrote, which
 //! stays where it is and is left out by every read.
 
@@ -34,6 +39,8 @@ mod list;
 mod model;
 mod operate;
 mod react;
+mod reports;
+mod reports_api;
 mod shown;
 mod store;
 mod suspended;
@@ -57,6 +64,7 @@ use suspended::Suspended;
 
 pub use audit::audit;
 pub use react::QUEUES;
+pub use reports::{Closing, Copied, Reason, Report, ReportId, State, Verdict};
 
 /// The limits of the post service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,6 +82,10 @@ pub struct Config {
     pub idempotency_key_characters_max: usize,
     /// How long an idempotency key is remembered.
     pub idempotency_secs: u64,
+    /// Reports that one user may make on a day (UTC).
+    pub reports_per_day: usize,
+    /// What a reporter may say in user-perceived characters, at most.
+    pub report_characters_max: usize,
     /// Over how many partitions a day's posts are spread, 1 to 64. May be changed at any time:
     /// reads go by what was in force on that day.
     pub public_shards: u32,
@@ -115,6 +127,8 @@ impl Default for Config {
             text_characters_max: 500,
             idempotency_key_characters_max: 255,
             idempotency_secs: 24 * 60 * 60,
+            reports_per_day: 20,
+            report_characters_max: 1000,
             public_shards: 8,
             commits_per_delivery: 50,
             blocks_wait: Duration::from_secs(1),

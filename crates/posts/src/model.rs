@@ -10,9 +10,10 @@ use unicode_segmentation::UnicodeSegmentation;
 
 /// The span over which posts are counted.
 pub(crate) const WINDOW: Duration = Duration::from_secs(60);
+const DAY_SECS: i64 = 24 * 60 * 60;
 
 /// A text as it is stored: NFC, trimmed, otherwise as written.
-pub(crate) fn post_text(text: &str, characters_max: usize) -> Result<String, Problem> {
+pub(crate) fn plain_text(text: &str, characters_max: usize) -> Result<String, Problem> {
     if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
         let message = "No control characters other than newline and tab.";
         return Err(Problem::invalid("text", message));
@@ -88,7 +89,7 @@ impl Receipt {
     }
 }
 
-/// What decides whether a user may write another post.
+/// What decides whether a user may write another post, or report another one's.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct AuthorState {
     /// When posts were written, in milliseconds since 1970, and how many then; those that still
@@ -104,6 +105,9 @@ pub(crate) struct AuthorState {
     /// The day of the last post before that, and the posts of that day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unconfirmed: Option<(i64, usize)>,
+    /// The day of the last report, and the reports of that day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reported: Option<(i64, usize)>,
 }
 
 /// How much a user may post.
@@ -127,9 +131,7 @@ impl AuthorState {
 
     /// The state after one more post at `now`, if the allowance covers it.
     pub(crate) fn admit(&self, now: Time, allowance: Allowance) -> Result<Self, Problem> {
-        if self.gone {
-            return Err(Problem::unauthenticated("The account has been deleted."));
-        }
+        self.check_there()?;
         let unconfirmed = self.admit_unconfirmed(now, allowance.unconfirmed_posts_per_day)?;
         let posts_max = allowance.posts_per_minute;
         let start = (now - WINDOW).millis();
@@ -148,7 +150,28 @@ impl AuthorState {
             Some((last, count)) if *last >= at => *count += 1,
             _ => posted.push((at, 1)),
         }
-        Ok(Self { posted, gone: false, confirmed: self.confirmed, unconfirmed })
+        Ok(Self { posted, unconfirmed, ..self.clone() })
+    }
+
+    /// Refuses a deleted user, whose request was on its way during the deletion.
+    pub(crate) fn check_there(&self) -> Result<(), Problem> {
+        match self.gone {
+            true => Err(Problem::unauthenticated("The account has been deleted.")),
+            false => Ok(()),
+        }
+    }
+
+    /// The state after one more report at `now`, if so many on a day (UTC) cover it.
+    pub(crate) fn admit_report(&self, now: Time, reports_max: usize) -> Result<Self, Problem> {
+        let (today, before) = on_day(self.reported, now);
+        if before >= reports_max {
+            let detail = format!("{reports_max} reports a day at most. The operators have those.");
+            let tomorrow = Time::from_millis((today + 1) * 1000 * DAY_SECS);
+            let wait = tomorrow.since(now).as_millis().div_ceil(1000);
+            let problem = Problem::new(Code::ReportRateLimited, detail);
+            return Err(problem.retry_after_secs(wait.try_into().unwrap_or(60).max(1)));
+        }
+        Ok(Self { reported: Some((today, before + 1)), ..self.clone() })
     }
 
     /// The day and its posts after one more, where they are counted.
@@ -158,9 +181,7 @@ impl AuthorState {
         posts_max: Option<usize>,
     ) -> Result<Option<(i64, usize)>, Problem> {
         let Some(posts_max) = posts_max.filter(|_| !self.confirmed) else { return Ok(None) };
-        let today = now.secs().div_euclid(24 * 60 * 60);
-        let before =
-            self.unconfirmed.filter(|(day, _)| *day == today).map_or(0, |(_, count)| count);
+        let (today, before) = on_day(self.unconfirmed, now);
         if before >= posts_max {
             let detail = match posts_max {
                 0 => "Who wants to post confirms their e-mail address first.".to_owned(),
@@ -170,6 +191,12 @@ impl AuthorState {
         }
         Ok(Some((today, before + 1)))
     }
+}
+
+/// The day of `now`, and what was counted on it before.
+fn on_day(counted: Option<(i64, usize)>, now: Time) -> (i64, usize) {
+    let today = now.secs().div_euclid(DAY_SECS);
+    (today, counted.filter(|(day, _)| *day == today).map_or(0, |(_, count)| count))
 }
 
 /// Seconds until fewer than `posts_max` of the `total` posts count.

@@ -1,5 +1,7 @@
 //! Posts in the table.
 
+pub(crate) mod reports;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -259,8 +261,8 @@ pub(crate) async fn mark_confirmed(posts: &Posts, user: UserId) -> Result<(), Pr
     .await
 }
 
-/// Removes some posts of a user who is marked as deleted, or else their idempotency keys; true when
-/// nothing is left. May be broken off and repeated at any point.
+/// Removes some posts of a user who is marked as deleted, or else their idempotency keys, or else
+/// their name in reports; true when nothing is left. May be broken off and repeated at any point.
 pub(crate) async fn remove_some(posts: &Posts, user: UserId) -> Result<bool, Problem> {
     let rows = posts.table.query(Query::all(author_partition(user), REMOVE_POSTS)).await?.items;
     let mut writes = Vec::with_capacity(COMMIT_WRITES_MAX);
@@ -274,6 +276,9 @@ pub(crate) async fn remove_some(posts: &Posts, user: UserId) -> Result<bool, Pro
         writes.extend(receipts.into_iter().map(|item| Write::delete(item.key)));
     } else {
         writes.extend(existing::deleted());
+    }
+    if writes.is_empty() {
+        writes = reports::forget_reporter(posts, user).await?;
     }
     if writes.is_empty() {
         return Ok(true);

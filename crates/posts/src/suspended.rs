@@ -93,7 +93,7 @@ async fn all(table: &dyn Table) -> Result<HashSet<UserId>, TableError> {
     loop {
         let found = table.query(query.clone()).await?;
         for item in &found.items {
-            if item.json::<Standing>()?.suspended {
+            if is_suspended(item)? {
                 users.insert(
                     item.key.sort.parse().map_err(|_| {
                         TableError::Malformed(format!("{:?} names nobody", item.key))
@@ -108,7 +108,7 @@ async fn all(table: &dyn Table) -> Result<HashSet<UserId>, TableError> {
 
 /// Takes over what an event says, unless a newer one is known.
 pub(crate) async fn note(posts: &Posts, told: &Suspension, suspended: bool) -> Result<(), Problem> {
-    let key = Key::new(PARTITION, told.user_id.text());
+    let key = key(told.user_id);
     let standing = Standing { version: told.version, suspended };
     table::retry(|| async {
         let item = get_one(&*posts.table, key.clone()).await?;
@@ -125,7 +125,17 @@ pub(crate) async fn note(posts: &Posts, told: &Suspension, suspended: bool) -> R
     .await
 }
 
+/// Where it says whether a user is suspended.
+pub(crate) fn key(user: UserId) -> Key {
+    Key::new(PARTITION, user.text())
+}
+
+/// What it says there.
+pub(crate) fn is_suspended(item: &Item) -> Result<bool, TableError> {
+    Ok(item.json::<Standing>()?.suspended)
+}
+
 /// The write that forgets a deleted user.
 pub(crate) fn forget(user: UserId) -> Write {
-    Write::delete(Key::new(PARTITION, user.text()))
+    Write::delete(key(user))
 }

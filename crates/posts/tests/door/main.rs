@@ -7,6 +7,8 @@ mod races;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]
+mod reports;
+#[cfg(test)]
 mod world;
 #[cfg(test)]
 mod writing;

@@ -276,7 +276,7 @@ async fn the_spread_may_change_from_one_start_to_the_next() {
             world.bus.clone(),
             world.clock.clone(),
             world.ids.clone(),
-            world.apart.clone(),
+            world.others.clone(),
             config,
         );
         let router = axum::Router::from(other.routes());
@@ -308,7 +308,7 @@ async fn whom_a_block_parts_see_nothing_of_each_other() {
     let but = |hidden: UserId| -> Vec<String> {
         all.iter().filter(|(author, _)| *author != hidden).map(|(_, id)| id.clone()).collect()
     };
-    *world.apart.0.lock().unwrap() = Some(vec![[a, b]]);
+    *world.others.apart.lock().unwrap() = Some(vec![[a, b]]);
     for (viewer, hidden) in [(a, b), (b, a)] {
         let (mut walked, mut uri) = (Vec::new(), "/posts?limit=5".to_owned());
         loop {
@@ -333,6 +333,6 @@ async fn whom_a_block_parts_see_nothing_of_each_other() {
     let everything: Vec<String> = all.iter().map(|(_, id)| id.clone()).collect();
     assert_eq!(world.get(c, "/posts?limit=100").await.ids(), everything);
     // Reading goes on while nobody says who is apart.
-    *world.apart.0.lock().unwrap() = None;
+    *world.others.apart.lock().unwrap() = None;
     assert_eq!(world.get(a, "/posts?limit=100").await.ids(), everything);
 }

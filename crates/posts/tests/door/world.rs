@@ -12,11 +12,11 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
 use kernel::audit::{Finding, Snapshot};
 use kernel::bus::{Bus, BusError, Delivery, Message};
-use kernel::event::{ConfirmedEmail, DeletedUser};
+use kernel::event::{ConfirmedEmail, DeletedUser, Suspension};
 use kernel::outbox::Relay;
 use kernel::peers::{Peers, Regard, Viewed};
 use kernel::table::{Table, TableError};
-use kernel::{Event, EventData, Ids, PostId, Principal, Problem, Time, UserId};
+use kernel::{Clock, Event, EventData, Ids, PostId, Principal, Problem, Profile, Time, UserId};
 use posts::{Config, Posts};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -43,18 +43,29 @@ impl Bus for Remembered {
     }
 }
 
-/// The social service: who is parted from whom. Away when that is unknown.
-pub(crate) struct Apart(pub(crate) Mutex<Option<Vec<[UserId; 2]>>>);
+/// The other services.
+pub(crate) struct Others {
+    /// Who is parted from whom. The social service is away when that is unknown.
+    pub(crate) apart: Mutex<Option<Vec<[UserId; 2]>>>,
+    /// Whose profiles the user service has.
+    pub(crate) people: Mutex<Vec<Profile>>,
+}
 
 #[async_trait]
-impl Peers for Apart {
+impl Peers for Others {
+    async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
+        let people = self.people.lock().unwrap();
+        let found = |id| people.iter().find(|profile| profile.user_id == id).cloned();
+        Ok(ids.iter().copied().map(found).collect())
+    }
+
     async fn viewed(
         &self,
         viewer: UserId,
         _: &[PostId],
         people: &[UserId],
     ) -> Result<Viewed, Problem> {
-        let apart = self.0.lock().unwrap();
+        let apart = self.apart.lock().unwrap();
         let away = || TableError::Unavailable("nobody is there".into());
         let apart = apart.as_ref().ok_or_else(away)?;
         assert!(!people.contains(&viewer) && people.is_sorted() && people.len() <= 100);
@@ -133,7 +144,7 @@ pub(crate) struct World {
     pub(crate) table: Arc<dyn Table>,
     data: Arc<Data>,
     pub(crate) bus: Arc<Remembered>,
-    pub(crate) apart: Arc<Apart>,
+    pub(crate) others: Arc<Others>,
     pub(crate) posts: Arc<Posts>,
     router: Router,
 }
@@ -175,11 +186,12 @@ impl World {
         let table = data.table();
         let jostling = Jostling::new(table.clone());
         let bus = Arc::new(Remembered::default());
-        let apart = Arc::new(Apart(Mutex::new(Some(Vec::new()))));
-        let (to, peers) = (bus.clone(), apart.clone());
+        let others = Others { apart: Mutex::new(Some(Vec::new())), people: Mutex::default() };
+        let others = Arc::new(others);
+        let (to, peers) = (bus.clone(), others.clone());
         let posts = Posts::new(jostling, to, clock.clone(), ids.clone(), peers, config);
         let router = Router::from(Arc::clone(&posts).routes());
-        Arc::new(Self { clock, ids, table, data, bus, apart, posts, router })
+        Arc::new(Self { clock, ids, table, data, bus, others, posts, router })
     }
 
     pub(crate) fn user(&self) -> UserId {
@@ -206,6 +218,26 @@ impl World {
 
     pub(crate) async fn write_once(&self, who: UserId, text: &str, key: Option<&str>) -> Answer {
         self.send(Some(who), writing(text, key)).await
+    }
+
+    pub(crate) async fn report(&self, who: UserId, body: Value) -> Answer {
+        let request = Request::builder().method(Method::POST).uri("/reports");
+        let request = request.header("content-type", "application/json");
+        self.send(Some(who), request.body(Body::from(body.to_string())).unwrap()).await
+    }
+
+    /// Somebody with a profile.
+    pub(crate) fn person(&self, handle: &str) -> UserId {
+        let (user_id, now) = (self.user(), self.clock.now());
+        self.others.people.lock().unwrap().push(Profile {
+            user_id,
+            handle: handle.to_owned(),
+            display_name: String::new(),
+            bio: "of no account".to_owned(),
+            created_at: now,
+            updated_at: now,
+        });
+        user_id
     }
 
     /// A post written through another instance's router; its id.
@@ -236,6 +268,16 @@ impl World {
         let data = EventData::EmailConfirmed(ConfirmedEmail { user_id });
         let event = Event::new(&*self.ids, &*self.clock, data);
         self.deliver(Message::from(event)).await;
+    }
+
+    /// One delivery of UserSuspended or UserRestored; versions grow.
+    pub(crate) async fn suspended(&self, user_id: UserId, version: u64, suspended: bool) {
+        let told = Suspension { user_id, version };
+        let data = match suspended {
+            true => EventData::UserSuspended(told),
+            false => EventData::UserRestored(told),
+        };
+        self.deliver(Message::from(Event::new(&*self.ids, &*self.clock, data))).await;
     }
 
     /// One delivery of UserDeleted, and all the further work it queues.
