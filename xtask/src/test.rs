@@ -9,6 +9,7 @@ use anyhow::Result;
 use crate::shell::{cargo, has_cargo_command};
 use crate::signals::Signals;
 use crate::testbed::{Borrowed, VARIABLE};
+use crate::tools::programs;
 use crate::web::Checks;
 use crate::{alerts, infra};
 
@@ -18,10 +19,20 @@ const NEXTEST: [&str; 5] = ["nextest", "run", "--workspace", "--features", BOTH]
 /// All of the workspace: what else builds the tests builds the same.
 pub(crate) const TEST: [&str; 4] = ["test", "--workspace", "--features", BOTH];
 
+/// What the end-to-end tests ask of the machine, with Debian's packages.
+const SYSTEM: [(&str, &str); 5] = [
+    ("curl", "curl"),
+    ("ip", "iproute2"),
+    ("jq", "jq"),
+    ("systemd-socket-activate", "systemd"),
+    ("unshare", "util-linux"),
+];
+
 /// Runs the tests with nextest where it is installed, else with cargo's own runner. However they
 /// end, the bed goes down again, unless it was up before.
 pub(crate) fn run() -> Result<()> {
     let signals = Signals::listen()?;
+    programs("the end-to-end tests", &SYSTEM, &signals)?;
     alerts::check(&signals)?;
     let templates = infra::check(&signals)?;
     let web = Checks::prepare(&signals, false)?;

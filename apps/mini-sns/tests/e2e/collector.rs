@@ -47,9 +47,14 @@ impl Collector {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let collector = Self { url, ..Self::default() };
-        let router = Router::new().route("/v1/traces", post(take)).with_state(collector.clone());
+        let router = collector.router();
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         collector
+    }
+
+    /// What takes the traces.
+    pub(crate) fn router(&self) -> Router {
+        Router::new().route("/v1/traces", post(take)).with_state(self.clone())
     }
 
     pub(crate) fn spans(&self) -> Vec<Span> {

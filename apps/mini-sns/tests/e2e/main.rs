@@ -12,6 +12,7 @@ mod dead;
 mod deletion;
 mod disk;
 mod documents;
+mod drill;
 mod flows;
 mod hostile;
 mod kept;
