@@ -142,6 +142,7 @@ function showFacts(then, now, stats) {
   const dead = stats.queues.reduce((total, { dead }) => total + dead, 0);
   const hits = growth(then, now, "cache_requests_total", { outcome: "hit" });
   const asked = growth(then, now, "cache_requests_total");
+  const open = sum(now, "reports_open") ?? 0;
   const backup = sum(now, "backup_last_success_timestamp_seconds");
   /** @type {[string, string, boolean?][]} */
   const facts = [
@@ -150,6 +151,8 @@ function showFacts(then, now, stats) {
     ["Cache hits", share(asked > 0 ? hits / asked : undefined)],
     ["Memory", bytes(sum(now, "process_resident_memory_bytes"))],
     ["Disk left", bytes(most(now, "table_spare_disk_bytes"))],
+    ["Open reports", count(open)],
+    ["Oldest report", open > 0 ? time(sum(now, "reports_oldest_age_seconds")) : "none"],
     ["Last backup", backup ? `${time(Date.now() / 1000 - backup)} ago` : "none"],
     ["Refused as too busy", count(sum(now, "http_requests_shed_total"))],
   ];

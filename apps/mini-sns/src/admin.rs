@@ -14,6 +14,9 @@
 //! | `GET /users?q=`, `GET /users/{who}` | accounts, by a name's beginning; one, by id or handle |
 //! | `POST /users/{who}/suspend`, `/restore`, `/reset-sessions` | an order -> what it came to |
 //! | `POST /posts/{id}/remove` | an order -> the post |
+//! | `GET /reports?state=&after=&limit=` | what people reported: `open`, oldest first; or `all` |
+//! | `GET /reports/{id}` | one report |
+//! | `POST /reports/{id}/close` | an order and `as` -> the report |
 //! | `GET /acts?before=&limit=` | what operators did, newest first |
 //!
 //! An order is `{"operator","reason","dryRun"}` ([`kernel::acts::Order`]).

@@ -40,6 +40,9 @@ pub(crate) enum Command {
     /// Remove posts
     #[command(subcommand)]
     Posts(crate::operate::Posts),
+    /// See what people reported, and close it
+    #[command(subcommand)]
+    Reports(crate::operate::reports::Reports),
     /// List what operators did
     Audit(crate::operate::Audit),
     /// Check the data of a stopped server against its own rules
@@ -169,6 +172,8 @@ mod tests {
             "mini-sns serve --env-name Dev",
             "mini-sns restore --at yesterday",
             "mini-sns frobnicate",
+            "mini-sns reports list --open --all",
+            "mini-sns reports close X --as fine --note x",
             "mini-sns dlq",
             "mini-sns serve --listen",
         ] {

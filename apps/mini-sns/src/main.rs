@@ -67,6 +67,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Restore(args) => restore::run(*args).await,
             Command::Users(command) => operate::users(command).await,
             Command::Posts(command) => operate::posts(command).await,
+            Command::Reports(command) => operate::reports::run(command).await,
             Command::Audit(args) => operate::audit(args).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Load(args) => load::run(*args).await,

@@ -26,6 +26,12 @@ pub(crate) fn record_process() {
     }
 }
 
+/// Sets the gauges about reports that wait for an operator.
+pub(crate) fn record_reports(open: i64, oldest: Duration) {
+    metrics::gauge!("reports_open").set(open as f64);
+    metrics::gauge!("reports_oldest_age_seconds").set(oldest.as_secs_f64());
+}
+
 /// As Linux tells it; elsewhere it is not told.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

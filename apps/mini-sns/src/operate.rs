@@ -1,5 +1,7 @@
-//! `mini-sns users`, `posts` and `audit`: what operators do about people and posts, and what they
-//! did. Asks the admin listener of the running server, as `dlq` does.
+//! `mini-sns users`, `posts`, `reports` and `audit`: what operators do about people and posts, and
+//! what they did. Asks the admin listener of the running server, as `dlq` does.
+
+pub(crate) mod reports;
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -63,10 +65,10 @@ pub(crate) struct OnUser {
 #[derive(Debug, Args)]
 pub(crate) struct Order {
     /// Why; it is kept with the act
-    #[arg(long)]
+    #[arg(long, visible_alias = "note")]
     reason: String,
     /// Who acts
-    #[arg(long, env = "USER", default_value = "operator")]
+    #[arg(long, visible_alias = "by", env = "USER", default_value = "operator")]
     operator: String,
     /// Only tell what would be done
     #[arg(long)]

@@ -303,6 +303,15 @@ impl World {
     pub(crate) async fn record_metrics(&self) {
         metering::record_process();
         self.engine.record_metrics().await;
+        if let Some(posts) = &self.services.posts {
+            match posts.reports_waiting().await {
+                Ok((open, oldest)) => {
+                    let age = oldest.map(|since| self.seams.clock.now().since(since));
+                    metering::record_reports(open, age.unwrap_or_default());
+                }
+                Err(problem) => tracing::warn!(error = ?problem, "reports cannot be counted"),
+            }
+        }
     }
 
     /// Copies the data as it is now.

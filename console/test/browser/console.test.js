@@ -43,6 +43,7 @@ test("requests, delays, sockets and queues are shown as they come", () =>
     await page.getByRole("rowheader", { name: "timeline-fanout" }).waitFor();
     await page.getByText("ready · as of").waitFor();
     await page.getByText("None: every event was handled.").waitFor();
+    assert.match(await page.locator("#facts").innerText(), /Open reports\s+0\s+Oldest report\s+none/);
     clearInterval(writing);
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme });

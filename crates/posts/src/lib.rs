@@ -64,7 +64,7 @@ use suspended::Suspended;
 
 pub use audit::audit;
 pub use react::QUEUES;
-pub use reports::{Closing, Copied, Reason, Report, ReportId, State, Verdict};
+pub use reports::{Closing, Copied, Reason, Report, ReportId, Verdict};
 
 /// The limits of the post service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

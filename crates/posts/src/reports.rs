@@ -31,7 +31,7 @@ pub enum Reason {
 /// Whether somebody has looked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub(crate) enum State {
     /// It waits.
     Open,
     /// An operator has decided.

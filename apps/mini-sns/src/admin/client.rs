@@ -1,5 +1,5 @@
-//! The admin listener as commands ask it: `dlq`, `users`, `posts`, `audit`, `backup`. It holds what
-//! they are about; and what it answers is printed here.
+//! The admin listener as commands ask it: `dlq`, `users`, `posts`, `reports`, `audit`, `backup`. It
+//! holds what they are about; and what it answers is printed here.
 
 use clap::Args;
 use comfy_table::Table;

@@ -1,4 +1,4 @@
-//! What operators do about people and posts: routes of the admin listener.
+//! What operators do about people, posts and reports: routes of the admin listener.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use kernel::acts::{Act, ActId, Order};
 use kernel::{Code, PostId, Problem};
-use posts::Posts;
+use posts::{Posts, Report, ReportId, Verdict};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use users::{Outcome, Users};
 
 use super::Admin;
 
-/// Acts on a page, at most.
-const ACTS_MAX: usize = 1000;
+/// Acts, or reports, on a page, at most.
+const PAGE_MAX: usize = 1000;
 
 pub(super) fn routes() -> Router<Arc<Admin>> {
     Router::new()
@@ -25,6 +25,9 @@ pub(super) fn routes() -> Router<Arc<Admin>> {
         .route("/users/{who}/restore", post(restore))
         .route("/users/{who}/reset-sessions", post(reset_sessions))
         .route("/posts/{id}/remove", post(remove))
+        .route("/reports", get(reports))
+        .route("/reports/{id}", get(report))
+        .route("/reports/{id}/close", post(close))
         .route("/acts", get(acts))
 }
 
@@ -96,6 +99,70 @@ async fn remove(
     Ok(Json(json!({"post": post, "changed": true})))
 }
 
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Which {
+    #[default]
+    Open,
+    All,
+}
+
+/// Which reports to list.
+#[derive(Deserialize)]
+struct Reported {
+    #[serde(default)]
+    state: Which,
+    after: Option<ReportId>,
+    limit: Option<usize>,
+}
+
+async fn reports(
+    State(admin): State<Arc<Admin>>,
+    Query(wanted): Query<Reported>,
+) -> Result<Json<Value>, Problem> {
+    let limit = wanted.limit.unwrap_or(100).clamp(1, PAGE_MAX);
+    let posts = admin.posts()?;
+    let items = match wanted.state {
+        Which::Open => posts.open_reports(wanted.after, limit).await?,
+        Which::All => posts.reports(wanted.after, limit).await?,
+    };
+    let next = items.last().map(|report| report.report_id).filter(|_| items.len() == limit);
+    Ok(Json(json!({"items": items, "next": next})))
+}
+
+fn report_id(text: &str) -> Result<ReportId, Problem> {
+    text.parse().map_err(|_| Problem::not_found("report"))
+}
+
+async fn report(
+    State(admin): State<Arc<Admin>>,
+    Path(id): Path<String>,
+) -> Result<Json<Report>, Problem> {
+    admin.posts()?.report(report_id(&id)?).await.map(Json)
+}
+
+/// An order, and what was decided.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Close {
+    r#as: Verdict,
+    operator: String,
+    reason: String,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn close(
+    State(admin): State<Arc<Admin>>,
+    Path(id): Path<String>,
+    Json(close): Json<Close>,
+) -> Result<Json<Value>, Problem> {
+    let Close { r#as: verdict, operator, reason, dry_run } = close;
+    let order = Order { operator, reason, dry_run };
+    let (report, changed) = admin.posts()?.close_report(report_id(&id)?, verdict, order).await?;
+    Ok(Json(json!({"report": report, "changed": changed})))
+}
+
 #[derive(Deserialize)]
 struct Range {
     before: Option<ActId>,
@@ -107,7 +174,7 @@ async fn acts(
     State(admin): State<Arc<Admin>>,
     Query(range): Query<Range>,
 ) -> Result<Json<Value>, Problem> {
-    let limit = range.limit.unwrap_or(100).clamp(1, ACTS_MAX);
+    let limit = range.limit.unwrap_or(100).clamp(1, PAGE_MAX);
     let services = &admin.world.services;
     let mut items: Vec<Act> = Vec::new();
     if let Some(users) = &services.users {

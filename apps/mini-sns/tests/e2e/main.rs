@@ -25,6 +25,7 @@ mod pages;
 mod person;
 mod process;
 mod program;
+mod reports;
 mod restart;
 mod server;
 mod sign_in;

@@ -7,14 +7,14 @@ use crate::live::Socket;
 use crate::person::{PASSWORD, Person};
 use crate::server::{Server, eventually, program};
 
-fn operate(server: &Server, args: &[&str]) -> Result<String, String> {
+pub(crate) fn operate(server: &Server, args: &[&str]) -> Result<String, String> {
     let admin = ["--admin", &server.admin];
     let output = program().args(args).args(admin).env("USER", "olga").output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim_end().to_owned();
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
-fn read(server: &Server, args: &[&str]) -> Value {
+pub(crate) fn read(server: &Server, args: &[&str]) -> Value {
     serde_json::from_str(&operate(server, &[args, &["--json"]].concat()).unwrap()).unwrap()
 }
 
