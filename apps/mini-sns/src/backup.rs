@@ -7,17 +7,19 @@ use std::time::Duration;
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use embedded::backup::{self, BackupError, Catalog, Listing, Options, Progress};
+use embedded::backup::{BackupError, Bucket, Listing, Options, Progress, Reader};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use kernel::Time;
 use reqwest::Method;
 use serde_json::json;
+use tokio::runtime::Handle;
 
 use crate::admin::client::{Server, print_json};
 use crate::data::Data;
 use crate::failure::Failure;
 use crate::output;
 use crate::settings::{Layer, Settings};
+use crate::values::CopiesAt;
 use crate::world::Engine;
 use crate::world::embedded as backend;
 
@@ -30,9 +32,12 @@ pub(crate) struct BackupArgs {
     /// Data directory of a stopped server; where left out, the running one is asked
     #[arg(long, value_name = "DIR", requires = "backup_dir")]
     data: Option<PathBuf>,
-    /// Folder with the copies of the stopped server
+    /// Folder or bucket (s3://bucket/prefix) with the copies of the stopped server
     #[arg(long, env = "MINI_SNS_BACKUP_DIR", value_name = "DIR")]
-    backup_dir: Option<PathBuf>,
+    backup_dir: Option<CopiesAt>,
+    /// Address of the service that has the bucket, where it is not AWS
+    #[arg(long, env = "MINI_SNS_BACKUP_ENDPOINT", value_name = "URL")]
+    backup_endpoint: Option<String>,
     #[command(flatten)]
     server: Server,
 }
@@ -40,9 +45,12 @@ pub(crate) struct BackupArgs {
 /// Which copies to list.
 #[derive(Debug, Args)]
 pub(crate) struct BackupsArgs {
-    /// Folder with the copies
+    /// Folder or bucket (s3://bucket/prefix) with the copies
     #[arg(long, env = "MINI_SNS_BACKUP_DIR", value_name = "DIR")]
-    backup_dir: PathBuf,
+    backup_dir: CopiesAt,
+    /// Address of the service that has the bucket, where it is not AWS
+    #[arg(long, env = "MINI_SNS_BACKUP_ENDPOINT", value_name = "URL")]
+    backup_endpoint: Option<String>,
     /// Read all of them, and hold every chunk to its hash
     #[arg(long)]
     check: bool,
@@ -62,7 +70,15 @@ pub(crate) fn refused(error: BackupError) -> Failure {
 /// Copies, and says up to which moment one can go now.
 pub(crate) async fn run(args: BackupArgs) -> Result<(), Failure> {
     let answer = match (args.data, args.backup_dir) {
-        (Some(data), Some(dir)) => json!({"until": of_stopped(data, dir, args.base).await?}),
+        (Some(data), Some(at)) => {
+            let layer = Layer {
+                data: Some(data),
+                backup_dir: Some(at),
+                backup_endpoint: args.backup_endpoint,
+                ..Layer::default()
+            };
+            json!({"until": of_stopped(layer, args.base).await?})
+        }
         _ => {
             let body = json!({"base": args.base});
             args.server.ask(Method::POST, "/backup", Some(&body)).await?
@@ -75,15 +91,14 @@ pub(crate) async fn run(args: BackupArgs) -> Result<(), Failure> {
     output::line(&format!("Copied. The last moment that can be restored is {until}"))
 }
 
-async fn of_stopped(data: PathBuf, dir: PathBuf, base: bool) -> Result<Time, Failure> {
-    if Data::look(&data)?.is_new() {
-        let place = data.display();
+async fn of_stopped(layer: Layer, base: bool) -> Result<Time, Failure> {
+    let mut settings = Settings::read(layer, None).map_err(Failure::usage)?;
+    if Data::look(&settings.data)?.is_new() {
+        let place = settings.data.display();
         return Err(Failure::usage(format!("data: there is no Mini-SNS data in {place}")));
     }
-    let layer = Layer { data: Some(data), backup_dir: Some(dir), ..Layer::default() };
-    let mut settings = Settings::read(layer, None).map_err(Failure::usage)?;
-    let options = settings.backup();
-    settings.backup_dir = None;
+    let options = settings.backup()?;
+    (settings.backup_dir, settings.backup_endpoint) = (None, None);
     let (_world, engine) = backend::open(&settings)?;
     // Nobody else wants the machine.
     engine.back_up(Options { base_rests: 0, ..options.unwrap_or_default() })?;
@@ -97,7 +112,10 @@ async fn of_stopped(data: PathBuf, dir: PathBuf, base: bool) -> Result<Time, Fai
 
 /// Lists copies, and fails where one is not whole.
 pub(crate) async fn list(args: BackupsArgs) -> Result<(), Failure> {
-    let catalog = Catalog::read(&args.backup_dir, None).map_err(refused)?;
+    let scratch = tempfile::tempdir().map_err(Failure::failed)?;
+    let endpoint = args.backup_endpoint.as_deref();
+    let reader = reader(&args.backup_dir, endpoint, || Ok(scratch.path().to_owned()))?;
+    let catalog = reader.catalog(None).await.map_err(refused)?;
     let copies = catalog.copies();
     if args.json {
         print_json(&json!({"copies": copies}))?;
@@ -110,9 +128,24 @@ pub(crate) async fn list(args: BackupsArgs) -> Result<(), Failure> {
     if args.check {
         let progress = Arc::new(Progress::default());
         let (bytes, shared) = (catalog.bytes(), Arc::clone(&progress));
-        with_bar(bytes, &progress, move || backup::check(&catalog, &shared)).await?;
+        let check = move || Handle::current().block_on(reader.check(&catalog, &shared));
+        with_bar(bytes, &progress, check).await?;
     }
     Ok(())
+}
+
+/// What reads the copies; those of a bucket are brought to a folder for that.
+pub(crate) fn reader(
+    copies: &CopiesAt,
+    endpoint: Option<&str>,
+    scratch: impl FnOnce() -> Result<PathBuf, BackupError>,
+) -> Result<Reader, Failure> {
+    let reader = match copies {
+        CopiesAt::Folder(dir) => Ok(Reader::of_dir(dir.clone())),
+        CopiesAt::Bucket(address) => Bucket::open(address, endpoint)
+            .and_then(|bucket| Ok(Reader::of_bucket(bucket, scratch()?))),
+    };
+    reader.map_err(refused)
 }
 
 fn print(copies: &[Listing]) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ mod aws;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
+use embedded::backup::Bucket;
 use embedded::feed::FeedLimits;
 use embedded::sockets::HubLimits;
 use embedded::{backup, bus, identity, table};
@@ -14,9 +15,12 @@ use kernel::bus::QueuePolicy;
 use kernel::limiter::Rate;
 use kernel::sockets::MailboxLimits;
 
+use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::values::EmailConfirmation;
+use crate::values::{CopiesAt, EmailConfirmation};
 
+/// Where copies wait for the bucket, in the data directory.
+const SPOOL: &str = "spool";
 /// Posts a day before the e-mail address is confirmed, where they are limited.
 const UNCONFIRMED_POSTS_PER_DAY: usize = 3;
 
@@ -38,15 +42,24 @@ impl Settings {
     }
 
     /// How copies are kept, where they are.
-    pub(crate) fn backup(&self) -> Option<backup::Options> {
-        let dir = self.backup_dir.clone()?;
-        Some(backup::Options {
+    pub(crate) fn backup(&self) -> Result<Option<backup::Options>, Failure> {
+        let (dir, bucket) = match &self.backup_dir {
+            None => return Ok(None),
+            Some(CopiesAt::Folder(dir)) => (dir.clone(), None),
+            Some(CopiesAt::Bucket(address)) => {
+                let bucket = Bucket::open(address, self.backup_endpoint.as_deref());
+                let refused = |error| Failure::usage(format!("backup_dir: {error}"));
+                (self.data.join(SPOOL), Some(bucket.map_err(refused)?))
+            }
+        };
+        Ok(Some(backup::Options {
             dir,
+            bucket,
             interval: self.backup_interval.0,
             base_interval: self.backup_base_interval.0,
             retention: self.backup_retention.0,
             ..backup::Options::default()
-        })
+        }))
     }
 
     pub(crate) fn queues(&self) -> QueuePolicy {

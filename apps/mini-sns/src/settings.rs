@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::values::{
-    Age, Backend, EmailConfirmation, EnvName, List, LogFormat, Origin, Percent, Secret,
+    Age, Backend, CopiesAt, EmailConfirmation, EnvName, List, LogFormat, Origin, Percent, Secret,
     ServiceName, Size, Span,
 };
 
@@ -81,8 +81,10 @@ settings! {
         chaos_seed: u64,
         /// Bearer token that the admin listener asks for; needed when it is not on loopback
         admin_token: String,
-        /// Folder to keep copies of the data in, from which any moment of the last weeks can be had
-        backup_dir: PathBuf,
+        /// Where to keep copies that any moment of the last weeks comes back from: folder or s3://
+        backup_dir: CopiesAt,
+        /// Address of the service that has the bucket of --backup-dir, where it is not AWS
+        backup_endpoint: String,
         /// OpenTelemetry collector (OTLP over HTTP) that traces go to; without it none are recorded
         otlp_endpoint: String,
         /// Server that takes letters, smtps://user:password@host; without it letters go to the log

@@ -1,6 +1,7 @@
 //! The kinds of values that options have, each read the same from a flag and from a file.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -60,6 +61,35 @@ impl FromStr for Moment {
     fn from_str(text: &str) -> Result<Self, String> {
         let wanted = |_| "a moment such as 2026-11-30T10:15:00Z is wanted".to_owned();
         serde_json::from_value(text.into()).map(Self).map_err(wanted)
+    }
+}
+
+/// Where copies are kept: a folder, or `s3://bucket/prefix`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum CopiesAt {
+    /// On this machine.
+    Folder(PathBuf),
+    /// In a bucket, by its address.
+    Bucket(String),
+}
+
+impl FromStr for CopiesAt {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once("://") {
+            Some(("s3", rest)) if !rest.starts_with('/') && !rest.is_empty() => {
+                Ok(Self::Bucket(text.to_owned()))
+            }
+            Some(_) => Err("a folder or s3://bucket/prefix is wanted".to_owned()),
+            None => Ok(Self::Folder(text.into())),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for CopiesAt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Scalar(std::marker::PhantomData))
     }
 }
 

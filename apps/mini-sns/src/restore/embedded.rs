@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use embedded::backup::{self, Catalog, Plan, Progress};
+use embedded::backup::{self, Plan, Progress};
 use indicatif::HumanBytes;
 use kernel::clock::SystemClock;
 use kernel::ids::SystemIds;
+use tokio::runtime::Handle;
 
 use super::RestoreArgs;
-use crate::backup::{refused, with_bar};
+use crate::backup::{reader, refused, with_bar};
 use crate::data::Data;
 use crate::failure::Failure;
 use crate::output;
@@ -27,13 +28,19 @@ pub(super) async fn run(args: RestoreArgs, settings: Settings) -> Result<(), Fai
     if let (Some((data, before)), None) = (backup::unfinished(to).map_err(refused)?, at) {
         (of, at) = (Some(data), Some(before));
     }
-    let plan = Catalog::read(copies, of.as_deref()).and_then(|catalog| catalog.plan(at));
-    let plan: Plan = plan.map_err(refused)?;
+    let reader = reader(copies, settings.backup_endpoint.as_deref(), || backup::scratch(to))?;
+    let catalog = reader.catalog(of.as_deref()).await.map_err(refused)?;
+    let plan: Plan = reader.held(catalog.plan(at)).map_err(refused)?;
     let began = Instant::now();
     let progress = Arc::new(Progress::default());
     let (bytes, at) = (plan.bytes(), plan.at);
     let (shared, place, options) = (Arc::clone(&progress), to.clone(), settings.table());
-    with_bar(bytes, &progress, move || backup::restore(&plan, &place, &options, &shared)).await?;
+    with_bar(reader.bytes(&plan) + bytes, &progress, move || {
+        backup::begin(&plan, &place)?;
+        Handle::current().block_on(reader.fetch(&plan, &shared))?;
+        reader.held(backup::restore(&plan, &place, &options, &shared))
+    })
+    .await?;
     Data::adopt(to, &SystemIds::new(Arc::new(SystemClock)))?;
     backup::finish(to).map_err(refused)?;
     let (bytes, took) = (HumanBytes(bytes), began.elapsed());

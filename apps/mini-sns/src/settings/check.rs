@@ -3,7 +3,7 @@
 use kernel::internal::SECRET_MIN_BYTES;
 
 use super::Settings;
-use crate::values::{Backend, Secret, ServiceName};
+use crate::values::{Backend, CopiesAt, Secret, ServiceName};
 
 impl Settings {
     /// Refuses what cannot be served.
@@ -60,8 +60,17 @@ impl Settings {
         if !self.serves_all() {
             return Err("services: the embedded backend serves all four".into());
         }
-        if self.backup_dir.as_ref().is_some_and(|dir| dir.starts_with(&self.data)) {
-            return Err("backup_dir: it must not lie in the data directory".into());
+        match &self.backup_dir {
+            Some(CopiesAt::Folder(dir)) if dir.starts_with(&self.data) => {
+                return Err("backup_dir: it must not lie in the data directory".into());
+            }
+            Some(CopiesAt::Bucket(_)) => {
+                check_urls(&[("backup_endpoint", &self.backup_endpoint)])?;
+            }
+            _ if self.backup_endpoint.is_some() => {
+                return Err("backup_endpoint: it is for a backup_dir of s3://".into());
+            }
+            _ => {}
         }
         let given = [
             ("aws_region", self.aws_region.is_some()),
@@ -88,6 +97,7 @@ impl Settings {
             ("issuer", self.issuer.is_some()),
             ("chaos_seed", self.chaos_seed.is_some()),
             ("backup_dir", self.backup_dir.is_some()),
+            ("backup_endpoint", self.backup_endpoint.is_some()),
         ];
         refuse(&given, "it is for the embedded backend")?;
         let pool = self.cognito_pool_id.as_deref().unwrap_or_default();
@@ -231,6 +241,8 @@ mod tests {
             (&format!("{AWS}chaos_seed = 7"), "chaos_seed: it is for the embedded backend"),
             (&format!("{AWS}backup_dir = \"b\""), "backup_dir: it is for the embedded backend"),
             ("data = \"d\"\nbackup_dir = \"d/b\"", "backup_dir: it must not lie in the data"),
+            ("backup_endpoint = \"http://s3\"", "backup_endpoint: it is for a backup_dir of s3://"),
+            ("backup_dir = \"s3://b\"\nbackup_endpoint = \"s3\"", "backup_endpoint: an address"),
             (&format!("{AWS}aws_url = \"here\""), "aws_url: an address such as"),
             (&format!("{AWS}redis_urls = []"), "redis_urls: name one at least"),
             (&format!("{AWS}services = []"), "services: name one at least"),

@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use embedded::backup::{self, Backup};
+use embedded::backup::{self, Backup, BackupError};
 use embedded::feed::MemoryFeed;
 use embedded::identity::EmbeddedIdentity;
 use embedded::limiter::MemoryLimiter;
@@ -16,7 +16,7 @@ use kernel::clock::SystemClock;
 use kernel::ids::SystemIds;
 use kernel::outbox::Relay;
 use kernel::table::Table;
-use kernel::{Clock, Ids, Problem, Time};
+use kernel::{Clock, Code, Ids, Problem, Time};
 use tokio::task::JoinSet;
 
 use super::{Engine, Seams, Stop, World, queues};
@@ -120,7 +120,7 @@ pub(crate) fn open(settings: &Settings) -> Result<(Arc<World>, Arc<Embedded>), F
         ids,
     };
     let engine = Arc::new(Embedded { stores, bus, data, clock, backup: Mutex::default() });
-    if let Some(options) = settings.backup() {
+    if let Some(options) = settings.backup()? {
         engine.back_up(options)?;
     }
     Ok((World::new(settings, seams, Arc::clone(&engine) as _)?, engine))
@@ -155,7 +155,9 @@ impl Engine for Embedded {
 
     async fn copy(&self, base: bool) -> Result<Time, Problem> {
         let Some(backup) = self.backup() else { return Err(super::keeps_no_copies()) };
-        backup.copy(base).await.map_err(Problem::unavailable)
+        // Operators ask, and they can do something about it.
+        let told = |error: BackupError| Problem::new(Code::Unavailable, error.to_string());
+        backup.copy(base).await.map_err(told)
     }
 
     async fn close(&self) {

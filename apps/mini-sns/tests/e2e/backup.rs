@@ -72,14 +72,14 @@ impl Place {
 }
 
 #[track_caller]
-fn done(output: &Output) -> String {
+pub(crate) fn done(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The line of a refusal with this exit code.
 #[track_caller]
-fn refused(output: &Output, code: i32) -> String {
+pub(crate) fn refused(output: &Output, code: i32) -> String {
     let line = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), line.trim_end().lines().count()), (Some(code), 1), "{line}");
     line
@@ -149,7 +149,7 @@ async fn a_lost_disk_comes_back_as_it_was_between_two_posts() {
 }
 
 /// Posts until the server is gone; gives each post with the moment of its answer.
-async fn write_until_refused(author: Person) -> BTreeMap<String, Time> {
+pub(crate) async fn write_until_refused(author: Person) -> BTreeMap<String, Time> {
     let mut posts = BTreeMap::new();
     for number in 0.. {
         let text = json!({"text": format!("number {number}")});

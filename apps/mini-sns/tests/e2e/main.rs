@@ -5,6 +5,7 @@
 
 mod alerts;
 mod backup;
+mod bucket;
 mod collector;
 mod crash;
 mod damaged;
@@ -27,6 +28,7 @@ mod process;
 mod program;
 mod reports;
 mod restart;
+mod s3;
 mod server;
 mod sign_in;
 mod suspension;

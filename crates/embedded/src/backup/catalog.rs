@@ -3,6 +3,7 @@
 //!
 //! A manifest is one line of JSON and one line `sha256 {hash of the first}`.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -111,13 +112,21 @@ pub(super) fn seal(path: &Path, manifest: &impl Serialize) -> std::io::Result<()
 
 /// Reads a manifest that [`seal`] wrote.
 pub(super) fn unseal<T: DeserializeOwned>(path: &Path) -> Result<T, BackupError> {
+    let bytes = fs::read(path).map_err(|error| BackupError::file(path, &error))?;
+    unseal_bytes(path, &bytes)
+}
+
+/// The same of what was read from there.
+pub(super) fn unseal_bytes<T: DeserializeOwned>(
+    path: &Path,
+    bytes: &[u8],
+) -> Result<T, BackupError> {
     #[derive(Deserialize)]
     struct Format {
         format: u32,
     }
-    let bytes = fs::read(path).map_err(|error| BackupError::file(path, &error))?;
     let damaged = || BackupError::at(path, "it is not what was written");
-    let text = std::str::from_utf8(&bytes).map_err(|_| damaged())?;
+    let text = std::str::from_utf8(bytes).map_err(|_| damaged())?;
     let (line, hash) = text.split_once('\n').ok_or_else(damaged)?;
     if hash != format!("sha256 {}\n", hex(&Sha256::digest(line.as_bytes()))) {
         return Err(damaged());
@@ -243,6 +252,8 @@ pub struct Listing {
 /// All copies in a directory.
 pub struct Catalog {
     dir: PathBuf,
+    /// How long files are that are not here.
+    lengths: Option<BTreeMap<PathBuf, u64>>,
     pub(super) shelves: Vec<Shelf>,
 }
 
@@ -273,7 +284,22 @@ impl Catalog {
             return Err(BackupError::Refused(what));
         }
         let shelves = ids.iter().map(|id| Shelf::read(&dir.join(id)));
-        Ok(Self { dir: dir.to_owned(), shelves: shelves.collect::<Result<_, _>>()? })
+        let shelves = shelves.collect::<Result<_, _>>()?;
+        Ok(Self { dir: dir.to_owned(), lengths: None, shelves })
+    }
+
+    /// The same where only manifests are here: the name of the place, and its files' lengths.
+    pub(super) fn listed(self, dir: &Path, lengths: BTreeMap<PathBuf, u64>) -> Self {
+        Self { dir: dir.to_owned(), lengths: Some(lengths), ..self }
+    }
+
+    /// All files.
+    pub(super) fn copied(&self) -> Vec<Copied> {
+        let each = |shelf: &Shelf| -> Vec<Copied> {
+            let bases = shelf.bases.iter().flat_map(|base| copied_base(&shelf.dir, base));
+            bases.chain(copied_log(&shelf.dir, &shelf.log.files)).collect()
+        };
+        self.shelves.iter().flat_map(each).collect()
     }
 
     /// Bytes of all copies.
@@ -300,7 +326,7 @@ impl Catalog {
                     until: shelf.until(base),
                     base_bytes: base.bytes(),
                     log_bytes: own.map(|file| file.bytes).sum(),
-                    missing: missing(&shelf.dir, base, &files).err().map(|it| it.to_string()),
+                    missing: self.missing(&shelf.dir, base, &files).err().map(|it| it.to_string()),
                 }
             };
             let unread = |(number, error): &(u64, BackupError)| Listing {
@@ -328,7 +354,7 @@ impl Catalog {
         for shelf in &self.shelves {
             // An older base and more of the log will do where a newer one is not whole.
             for plan in shelf.bases.iter().rev().filter_map(|base| shelf.plan(base, at)) {
-                match missing(&plan.copies, &plan.base, &plan.files) {
+                match self.missing(&plan.copies, &plan.base, &plan.files) {
                     Ok(()) => {
                         whole.push(plan);
                         break;
@@ -378,29 +404,66 @@ impl Catalog {
         }
         (before, after)
     }
-}
 
-/// Looks whether the files are there and as long as they have to be.
-fn missing(copies: &Path, base: &Base, files: &[LogFile]) -> Result<(), BackupError> {
-    let has = |path: &Path, bytes: u64| {
-        let file = File::open(path).and_then(|file| file.metadata());
-        let found = file.map_err(|error| BackupError::file(path, &error))?.len();
-        if found < bytes {
-            let what = format!("it has {found} bytes, and its manifest tells of {bytes}");
-            return Err(BackupError::at(path, what));
+    /// Looks whether the files are there and as long as they have to be.
+    fn missing(&self, copies: &Path, base: &Base, files: &[LogFile]) -> Result<(), BackupError> {
+        let has = |path: &Path, bytes: u64| {
+            let found = self.length(path)?;
+            if found < bytes {
+                let what = format!("it has {found} bytes, and its manifest tells of {bytes}");
+                return Err(BackupError::at(path, what));
+            }
+            Ok(())
+        };
+        let dir = base.dir(copies);
+        for part in &base.parts {
+            has(&dir.join(&part.name), part.bytes)?;
+        }
+        for (index, file) in files.iter().enumerate() {
+            let expected = base.log + index as u64;
+            if file.number != expected {
+                return Err(BackupError::at(&log_path(copies, expected), "it is missing"));
+            }
+            has(&log_path(copies, file.number), file.bytes)?;
         }
         Ok(())
-    };
-    let dir = base.dir(copies);
-    for part in &base.parts {
-        has(&dir.join(&part.name), part.bytes)?;
     }
-    for (index, file) in files.iter().enumerate() {
-        let expected = base.log + index as u64;
-        if file.number != expected {
-            return Err(BackupError::at(&log_path(copies, expected), "it is missing"));
+
+    fn length(&self, path: &Path) -> Result<u64, BackupError> {
+        if let Some(lengths) = &self.lengths {
+            let length = lengths.get(path).copied();
+            return length.ok_or_else(|| BackupError::at(path, "it is missing"));
         }
-        has(&log_path(copies, file.number), file.bytes)?;
+        let file = File::open(path).and_then(|file| file.metadata());
+        Ok(file.map_err(|error| BackupError::file(path, &error))?.len())
     }
-    Ok(())
+}
+
+/// A file of the copies, and how much of it counts.
+pub(super) struct Copied {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+    /// Of a base's: SHA-256 of the hashes of its chunks.
+    pub(super) digest: Option<String>,
+}
+
+impl Plan {
+    /// All files that a restore reads.
+    pub(super) fn copied(&self) -> Vec<Copied> {
+        copied_base(&self.copies, &self.base).chain(copied_log(&self.copies, &self.files)).collect()
+    }
+}
+
+fn copied_base(copies: &Path, base: &Base) -> impl Iterator<Item = Copied> {
+    let dir = base.dir(copies);
+    base.parts.iter().map(move |part| Copied {
+        path: dir.join(&part.name),
+        bytes: part.bytes,
+        digest: Some(part.digest.clone()),
+    })
+}
+
+fn copied_log(copies: &Path, files: &[LogFile]) -> impl Iterator<Item = Copied> {
+    let path = |file: &LogFile| log_path(copies, file.number);
+    files.iter().map(move |file| Copied { path: path(file), bytes: file.bytes, digest: None })
 }

@@ -20,6 +20,7 @@
 //! base.
 
 mod base;
+mod bucket;
 mod catalog;
 mod chunk;
 mod restore;
@@ -38,8 +39,10 @@ use fjall::{Keyspace, Readable};
 use kernel::{Clock, Time};
 use tokio::sync::oneshot;
 
+use self::bucket::Shipper;
+pub use self::bucket::{Bucket, Reader};
 pub use self::catalog::{Catalog, Listing, Plan};
-pub use self::restore::{Progress, check, finish, restore, unfinished};
+pub use self::restore::{Progress, begin, finish, restore, scratch, unfinished};
 pub(crate) use self::tap::{Row, Tap};
 use self::writer::{Command, Writer};
 use crate::bus::Bus;
@@ -50,6 +53,8 @@ use crate::table::Store;
 pub struct Options {
     /// Where; each data directory has a folder of its own there.
     pub dir: PathBuf,
+    /// Where copies are kept in the end, where `dir` is only what they wait in.
+    pub bucket: Option<Bucket>,
     /// Time between two moments at which all that was written is on the copies' disk.
     pub interval: Duration,
     /// Time between two bases: a restore reads so much of the log, at most.
@@ -69,6 +74,7 @@ impl Default for Options {
         const DAY: Duration = Duration::from_hours(24);
         Self {
             dir: PathBuf::from("backup"),
+            bucket: None,
             interval: Duration::from_mins(1),
             base_interval: 7 * DAY,
             retention: 35 * DAY,
@@ -162,6 +168,8 @@ impl Rows {
 pub struct Backup {
     commands: mpsc::Sender<Command>,
     writer: Option<JoinHandle<()>>,
+    /// Where copies go to a bucket. It ends after the writer.
+    shipper: Option<Shipper>,
 }
 
 impl Backup {
@@ -181,11 +189,15 @@ impl Backup {
         sources.push(Arc::clone(bus) as _);
         let dir = options.dir.clone();
         let moments = tap::Moments::new(clock);
-        let writer = Writer::open(options, id, keys, sources, moments, &commands, receiver)?;
+        let shipper = options.bucket.clone();
+        let shipper = shipper.map(|bucket| Shipper::start(bucket, &dir.join(id), id));
+        let shipper = shipper.transpose()?;
+        let mut writer = Writer::open(options, id, keys, sources, moments, &commands, receiver)?;
+        writer.shipped_by(shipper.as_ref().map(|shipper| Box::new(shipper.due()) as _));
         let thread = std::thread::Builder::new().name("backup".to_owned());
         let writer = thread.spawn(move || writer.run());
         let writer = Some(writer.map_err(|error| BackupError::failed(&dir, error))?);
-        Ok(Self { commands, writer })
+        Ok(Self { commands, writer, shipper })
     }
 
     /// Copies everything that was written until now; with `base` all rows anew. Gives the moment
@@ -194,7 +206,11 @@ impl Backup {
         let (answer, outcome) = oneshot::channel();
         let ended = |_| BackupError::Refused("the writer of backups has ended".to_owned());
         self.commands.send(Command::Copy { base, answer }).map_err(|_| ended(()))?;
-        outcome.await.map_err(|_| ended(()))?
+        let until = outcome.await.map_err(|_| ended(()))??;
+        if let Some(shipper) = &self.shipper {
+            shipper.reached(until, base).await?;
+        }
+        Ok(until)
     }
 }
 

@@ -15,7 +15,7 @@ use fjall::{Database, Keyspace, PersistMode, Slice};
 use kernel::Time;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{Catalog, LogFile, Plan, log_path, seal, unseal};
+use super::catalog::{Copied, LogFile, Plan, log_path, seal, unseal};
 use super::chunk::{ChunkReader, Content, Kind};
 use super::tap::Batch;
 use super::{BackupError, names, private_dir, private_file};
@@ -24,6 +24,7 @@ use crate::{bus, pace, table};
 
 const RESTORE: &str = "RESTORE";
 const PLAN: &str = "PLAN";
+const COPIES: &str = "copies";
 const KEYS: &str = "keys";
 const BUS: &str = "bus";
 const BATCH_ROWS_MAX: usize = 1000;
@@ -40,7 +41,7 @@ impl Progress {
         self.done.load(Ordering::Relaxed)
     }
 
-    fn add(&self, bytes: u64) {
+    pub(super) fn add(&self, bytes: u64) {
         self.done.fetch_add(bytes, Ordering::Relaxed);
     }
 }
@@ -117,37 +118,41 @@ pub fn restore(
     })
 }
 
-/// Reads all copies, and holds every chunk to its hash.
-pub fn check(catalog: &Catalog, progress: &Progress) -> Result<(), BackupError> {
-    let read = |path: &Path, bytes| -> Result<String, BackupError> {
-        let mut chunks = ChunkReader::open(path, bytes)?;
-        while let Some(head) = chunks.next()? {
-            chunks.read(&head)?;
-        }
-        progress.add(bytes);
-        Ok(chunks.digest())
-    };
-    for shelf in &catalog.shelves {
-        for base in &shelf.bases {
-            for part in &base.parts {
-                let path = base.dir(&shelf.dir).join(&part.name);
-                if read(&path, part.bytes)? != part.digest {
-                    return Err(other(&path));
-                }
-            }
-        }
-        for file in &shelf.log.files {
-            read(&log_path(&shelf.dir, file.number), file.bytes)?;
-        }
+/// Reads a file, and holds every chunk to its hash.
+pub(super) fn check_file(file: &Copied) -> Result<(), BackupError> {
+    let mut chunks = ChunkReader::open(&file.path, file.bytes)?;
+    while let Some(head) = chunks.next()? {
+        chunks.read(&head)?;
     }
-    Ok(())
+    match &file.digest {
+        Some(digest) if *digest != chunks.digest() => Err(other(&file.path)),
+        _ => Ok(()),
+    }
 }
 
 fn other(path: &Path) -> BackupError {
     BackupError::at(path, "it is not the one that its manifest tells of")
 }
 
-fn begin(plan: &Plan, to: &Path) -> Result<(), BackupError> {
+/// Where what is brought from elsewhere lies while a restore into `to` reads it. Nothing may be in
+/// `to` but what the same left.
+pub fn scratch(to: &Path) -> Result<PathBuf, BackupError> {
+    if unfinished(to)?.is_none() {
+        empty(to)?;
+    }
+    Ok(to.join(RESTORE).join(COPIES))
+}
+
+fn empty(to: &Path) -> Result<(), BackupError> {
+    // Not even a plan was noted where that is all there is.
+    if names(to)?.iter().any(|name| name != RESTORE) {
+        return Err(BackupError::Refused(format!("{} is not empty", to.display())));
+    }
+    Ok(())
+}
+
+/// Notes in `to` what is restored there: from now on nobody else uses it.
+pub fn begin(plan: &Plan, to: &Path) -> Result<(), BackupError> {
     let (data, base, at) = (plan.data.clone(), plan.base.number, plan.at);
     let purpose = Purpose { format: 1, data, base, at };
     let path = to.join(RESTORE).join(PLAN);
@@ -163,10 +168,7 @@ fn begin(plan: &Plan, to: &Path) -> Result<(), BackupError> {
         );
         return Err(BackupError::Refused(what));
     }
-    // Not even a plan was noted where that is all there is.
-    if names(to)?.iter().any(|name| name != RESTORE) {
-        return Err(BackupError::Refused(format!("{} is not empty", to.display())));
-    }
+    empty(to)?;
     let failed = |error| BackupError::failed(to, error);
     fs::create_dir_all(to).map_err(failed)?;
     private_dir(&to.join(RESTORE)).map_err(failed)?;

@@ -4,6 +4,7 @@
 //! Whatever goes wrong begins a new run; nothing is ever copied with a gap in it.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -22,6 +23,8 @@ use crate::directory::sync_dir;
 pub(super) const TICK: Duration = Duration::from_secs(1);
 /// When a file of the log is closed, so that what is copied from here to elsewhere rarely changes.
 const LOG_BYTES_MAX: u64 = 64 << 20;
+/// The same where it is sent to a bucket as a whole each time that it grew.
+const SENT_LOG_BYTES_MAX: u64 = 8 << 20;
 const LOG_AGE_MAX: Duration = Duration::from_hours(1);
 /// How long a batch in the making is waited for, where somebody asked for a copy of now.
 const BATCH_WAIT: Duration = Duration::from_secs(5);
@@ -66,6 +69,8 @@ pub(super) struct Writer {
     pub(super) until: Time,
     pub(super) drained: Instant,
     pub(super) synced: Instant,
+    /// Says that there is something to send to a bucket, where copies go there.
+    ship: Option<Box<dyn Fn() + Send>>,
     /// After a failure nothing is tried before this.
     not_before: Option<Instant>,
     _lock: File,
@@ -129,6 +134,7 @@ impl Writer {
             until: Time::from_millis(i64::MIN),
             drained: now,
             synced: now,
+            ship: None,
             not_before: None,
             _lock: lock,
         };
@@ -137,6 +143,11 @@ impl Writer {
         // Before the first copy: nothing can be restored, however long ago.
         this.tell_success();
         Ok(this)
+    }
+
+    /// From now on a bucket is told of what is written, and tells itself how far it is.
+    pub(super) fn shipped_by(&mut self, ship: Option<Box<dyn Fn() + Send>>) {
+        self.ship = ship;
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -273,8 +284,9 @@ impl Writer {
     /// Appends to the log what was handed over.
     pub(super) fn drain(&mut self) -> Result<(), BackupError> {
         self.drained = Instant::now();
+        let bytes_max = if self.ship.is_some() { SENT_LOG_BYTES_MAX } else { LOG_BYTES_MAX };
         let is_full =
-            |open: &Open| open.chunks.bytes >= LOG_BYTES_MAX || open.since.elapsed() >= LOG_AGE_MAX;
+            |open: &Open| open.chunks.bytes >= bytes_max || open.since.elapsed() >= LOG_AGE_MAX;
         if self.file.as_ref().is_some_and(is_full) {
             self.close_file()?;
         }
@@ -404,10 +416,14 @@ impl Writer {
         if self.based {
             self.tell_success();
         }
+        self.ship.iter().for_each(|ship| ship());
         Ok(())
     }
 
     fn tell_success(&self) {
+        if self.options.bucket.is_some() {
+            return;
+        }
         let secs = self.until.millis().max(0) as f64 / 1000.0;
         metrics::gauge!("backup_last_success_timestamp_seconds").set(secs);
     }
@@ -442,7 +458,11 @@ impl Writer {
         }
         for number in files {
             let path = log_path(self.dir(), number);
-            fs::remove_file(&path).map_err(|error| BackupError::failed(&path, error))?;
+            match fs::remove_file(&path) {
+                // What is in the bucket need not be here.
+                Err(error) if self.ship.is_some() && error.kind() == ErrorKind::NotFound => {}
+                removed => removed.map_err(|error| BackupError::failed(&path, error))?,
+            }
         }
         Ok(())
     }

@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation of a test ends it")]
 
 mod broken;
+mod bucket;
+mod cloud;
 mod moments;
 mod stage;

@@ -94,6 +94,11 @@ impl Stage {
         Data::open(&self.dir.path().join("data"), &self.clock)
     }
 
+    /// What was restored there.
+    pub(crate) fn open_at(&self, dir: &Path) -> Data {
+        Data::open(dir, &self.clock)
+    }
+
     pub(crate) fn options(&self) -> Options {
         let options = Options { dir: self.copies(), base_rests: 0, ..Options::default() };
         Options { free_space_floor_bytes: 0, ..options }
@@ -142,7 +147,7 @@ impl Stage {
         self.restore(&self.plan(at).unwrap(), &to).unwrap();
         embedded::intact::table(to.join("left")).unwrap();
         embedded::intact::bus(to.join("bus")).unwrap();
-        Data::open(&to, &self.clock).content().await
+        self.open_at(&to).content().await
     }
 
     pub(crate) async fn publish(&self, data: &Data, count: usize) {
@@ -155,10 +160,12 @@ impl Stage {
         data.bus.publish(&events).await.unwrap();
     }
 
-    /// The present moment, which is over when this returns.
+    /// A moment after all that was written, which is over when this returns. While the clock stands
+    /// still, each look of the writer's makes what comes next a little later than it says.
     pub(crate) fn mark(&self) -> Time {
+        self.test_clock.advance(Duration::from_millis(500));
         let now = self.test_clock.now();
-        self.test_clock.advance(Duration::from_secs(1));
+        self.test_clock.advance(Duration::from_millis(500));
         now
     }
 }
