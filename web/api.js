@@ -5,7 +5,7 @@ import * as store from "./store.js";
 import { Problem, send } from "./wire.js";
 
 /** @import {Profile, OwnProfile, Post, Page, TimelineItem, FollowState, LikeState, Liker,
- *    FollowEntry, PostLikes} from "./types.d.ts" */
+ *    FollowEntry, Hide, PostLikes} from "./types.d.ts" */
 
 /**
  * Nothing is sent in the name of somebody who did not ask for it, nor answered to them.
@@ -97,6 +97,11 @@ export const users = {
   follow: (id) => call("GET", `/users/${part(id)}/follow`),
   /** @param {string} id @param {boolean} on @returns {Promise<{following: boolean}>} */
   setFollow: (id, on) => call(on ? "POST" : "DELETE", `/users/${part(id)}/follow`),
+  /** @param {Hide} kind @param {string} id @param {boolean} on */
+  setHide: (kind, id, on) => call(on ? "POST" : "DELETE", `/users/${part(id)}/${kind}`),
+  /** Whom one blocks or mutes. @param {Hide} kind @param {string | null} cursor
+   *  @param {number} [limit] @returns {Promise<Page<{user: Profile}>>} */
+  hidden: (kind, cursor, limit) => call("GET", `/users/me/${kind}s${query({ cursor, limit })}`),
   /** @param {string} id @param {"followers" | "following"} side @param {string | null} cursor
    *  @returns {Promise<Page<FollowEntry>>} */
   around: (id, side, cursor) => call("GET", `/users/${part(id)}/${side}${query({ cursor })}`),
@@ -117,6 +122,8 @@ export const posts = {
     call("POST", "/posts", { body: { text }, headers: { "idempotency-key": key } }),
   /** @param {string} id */
   remove: (id) => call("DELETE", `/posts/${part(id)}`),
+  /** @param {{postId?: string, userId?: string, reason: string, text: string}} body */
+  report: (body) => call("POST", "/reports", { body }),
   /** @param {string} id @param {boolean} on @returns {Promise<LikeState>} */
   setLike: (id, on) => call(on ? "POST" : "DELETE", `/posts/${part(id)}/likes`),
   /** @param {string} id @param {string | null} cursor

@@ -5,7 +5,7 @@ import { entry, follow, incomplete, keepPerson, keepPost, myId, person } from ".
 import { asProblem } from "./wire.js";
 
 /** @import {Signal} from "@preact/signals" */
-/** @import {Post, Profile, Page} from "./types.d.ts" */
+/** @import {Hide, Post, Profile, Page} from "./types.d.ts" */
 /** @import {Problem} from "./wire.js" */
 
 /** @typedef {{ids: string[], next: string | null, prev: string | null}} Read */
@@ -92,6 +92,17 @@ export function showInLists(postId, authorId) {
   }
 }
 
+/** One blocks somebody: their posts leave. @param {string} authorId */
+export function dropFromLists(authorId) {
+  const stays = (/** @type {string} */ id) => entry(id).peek()?.post.authorId !== authorId;
+  const all = everybody();
+  all.ids.value = all.ids.peek().filter(stays);
+  forgetPostsOf(authorId);
+}
+
+/** What is known of their list is no longer true. @param {string} authorId */
+export const forgetPostsOf = (authorId) => void kept.delete(`posts ${authorId}`);
+
 /** Forgets every list: somebody else is here now. */
 export const forgetLists = () => kept.clear();
 
@@ -133,6 +144,14 @@ export const found = (q) =>
   list(`found ${q}`, async (cursor) => {
     const page = await users.search(q, cursor);
     return read(page, keepPeople(page.items));
+  });
+
+/** Whom one blocks or mutes. @param {Hide} kind */
+export const hiddenBy = (kind) =>
+  list(`hidden ${kind}`, async (cursor) => {
+    const page = await users.hidden(kind, cursor);
+    page.items.forEach((item) => keepPerson(item.user));
+    return read(page, page.items.map((item) => item.user.userId));
   });
 
 /** @param {Profile[]} profiles */

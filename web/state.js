@@ -29,7 +29,8 @@ export const language = signal("en");
 /** @type {Signal<"auto" | "light" | "dark">} */
 export const theme = signal("auto");
 
-/** @type {Signal<"compose" | "keys" | null>} */
+/** What is open above the page; of a person, or a post of theirs, what can be done about them.
+ *  @type {Signal<"compose" | "keys" | {userId: string, postId?: string} | null>} */
 export const dialog = signal(null);
 export const draft = signal("");
 /** Posts of one's own that the server has not taken yet, newest first. @type {Signal<Outgoing[]>} */
@@ -37,6 +38,12 @@ export const outbox = signal([]);
 
 /** Posts that are deleted. @type {Signal<ReadonlySet<string>>} */
 export const gone = signal(new Set());
+
+/** Whom one blocks and mutes, as far as known. */
+export const hidden = {
+  block: signal(/** @type {ReadonlySet<string>} */ (new Set())),
+  mute: signal(/** @type {ReadonlySet<string>} */ (new Set())),
+};
 
 /** @type {Map<string, Signal<Profile | null>>} */
 const people = new Map();
@@ -115,6 +122,8 @@ export function reset() {
   entries.clear();
   follows.clear();
   gone.value = new Set();
+  hidden.block.value = new Set();
+  hidden.mute.value = new Set();
   outbox.value = [];
   draft.value = "";
   dialog.value = null;

@@ -11,6 +11,7 @@
 export const TEXT_MAX = 500;
 export const NAME_MAX = 50;
 export const BIO_MAX = 300;
+export const REPORT_MAX = 1000;
 
 const LINK = /https?:\/\/[^\s<>"'`{}|\\^\u0000-\u001f\u3000-\u303f\uff00-\uffef\p{Bidi_Control}]+/iu;
 const HANDLE = /(?<![\p{L}\p{N}_@/.])@([A-Za-z0-9_]{3,30})(?![A-Za-z0-9_@])/u;

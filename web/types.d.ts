@@ -8,6 +8,8 @@ export type TimelineItem = Schemas["TimelineItem"];
 export type LikeState = Schemas["Liked"];
 export type Liker = Schemas["Page_Liker"]["items"][number];
 export type FollowEntry = Schemas["FollowEntry"];
+/** How one hides somebody from oneself. */
+export type Hide = "block" | "mute";
 export type PostLikes = Schemas["PostLikes"];
 export type ProblemBody = Schemas["Problem"];
 export type Tokens = Schemas["Session"];

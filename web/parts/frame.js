@@ -4,7 +4,7 @@ import { t } from "../i18n/index.js";
 import { waiting } from "../home.js";
 import { everybody, learnFollows } from "../lists.js";
 import { match } from "../routes.js";
-import { entry, follow, me, myId, online, place, said, socket } from "../state.js";
+import { entry, follow, hidden, me, myId, online, place, said, socket } from "../state.js";
 import { startWriting } from "./compose.js";
 import { Dialogs } from "./dialogs.js";
 import { html } from "./html.js";
@@ -95,11 +95,12 @@ export function Suggestions() {
     });
     return () => (current = false);
   }, [others.join()]);
-  if (shown.length === 0) return null;
+  const open = shown.filter((id) => !hidden.block.value.has(id));
+  if (open.length === 0) return null;
   return html`
     <section class="suggestions" aria-label=${t("suggest.title")}>
       <h2>${t("suggest.title")}</h2>
-      <ul>${shown.map((id) => html`<${PersonRow} key=${id} id=${id} brief />`)}</ul>
+      <ul>${open.map((id) => html`<${PersonRow} key=${id} id=${id} brief />`)}</ul>
     </section>
   `;
 }

@@ -1,12 +1,14 @@
 // A person: the name with the handle, the button that follows, and a row of a list of people.
 import { toggleFollow } from "../actions.js";
+import { setHide } from "../hides.js";
 import { t } from "../i18n/index.js";
-import { follow, myId, person } from "../state.js";
+import { follow, hidden, myId, person } from "../state.js";
 import { html } from "./html.js";
 import { Portrait } from "./portrait.js";
 import { Words } from "./words.js";
 
-/** @import {Profile} from "../types.d.ts" */
+/** @import {Key} from "../i18n/index.js" */
+/** @import {Hide, Profile} from "../types.d.ts" */
 
 /** @param {Profile} profile */
 export const nameOf = (profile) => profile.displayName || profile.handle;
@@ -38,8 +40,32 @@ export function FollowButton({ id }) {
   `;
 }
 
-/** @param {{id: string, brief?: boolean}} props */
-export function PersonRow({ id, brief }) {
+/** Blocks or mutes, or stops that. @param {{kind: Hide, id: string}} props */
+export function HideButton({ kind, id }) {
+  const profile = person(id).value;
+  if (!profile) return null;
+  const on = hidden[kind].value.has(id);
+  const [word, named] = HIDES[kind][on ? "stop" : "start"];
+  return html`
+    <button
+      type="button"
+      class=${on ? "button" : "button quiet"}
+      aria-label=${t(named, { name: nameOf(profile) })}
+      onClick=${() => setHide(kind, id, !on)}
+    >
+      ${t(word)}
+    </button>
+  `;
+}
+
+/** @type {Record<Hide, {start: [Key, Key], stop: [Key, Key]}>} */
+const HIDES = {
+  block: { start: ["hide.block", "hide.blockName"], stop: ["hide.unblock", "hide.unblockName"] },
+  mute: { start: ["hide.mute", "hide.muteName"], stop: ["hide.unmute", "hide.unmuteName"] },
+};
+
+/** @param {{id: string, brief?: boolean, button?: any}} props */
+export function PersonRow({ id, brief, button }) {
   const profile = person(id).value;
   if (!profile) return null;
   return html`
@@ -48,7 +74,7 @@ export function PersonRow({ id, brief }) {
         <${Portrait} id=${id} name=${nameOf(profile)} />
       </a>
       <${Name} profile=${profile} />
-      <${FollowButton} id=${id} />
+      ${button ?? html`<${FollowButton} id=${id} />`}
       ${!brief && profile.bio ? html`<${Words} text=${profile.bio} class="bio" />` : null}
     </li>
   `;

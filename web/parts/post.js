@@ -9,6 +9,7 @@ import { short } from "../time.js";
 import { startAnswer } from "./compose.js";
 import { html } from "./html.js";
 import { Icon } from "./icon.js";
+import { MoreButton } from "./more.js";
 import { Name, nameOf } from "./person.js";
 import { Portrait } from "./portrait.js";
 import { Time } from "./time.js";
@@ -85,6 +86,7 @@ function Actions({ known }) {
       <button type="button" class="action" onClick=${() => copyLink(id)}>
         <${Icon} name="link" /><span class="unseen">${t("link.copy")}</span>
       </button>
+      ${!own && html`<${MoreButton} userId=${authorId} postId=${id} />`}
       ${own && html`
         <button type="button" class="action danger" onClick=${() => ask(true)}>
           <${Icon} name="trash-2" /><span class="unseen">${t("delete.button")}</span>

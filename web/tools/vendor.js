@@ -22,7 +22,7 @@ const CONSOLE = { "uPlot.js": "uplot/dist/uPlot.esm.js", "uPlot.css": "uplot/dis
 const LICENSED = ["preact", "@preact/signals", "@preact/signals-core", "htm", "lucide-static"];
 
 const ICONS = [
-  "arrow-left", "arrow-up", "check", "circle-alert", "compass", "eye", "eye-off", "heart", "house",
+  "arrow-left", "arrow-up", "check", "circle-alert", "compass", "ellipsis", "eye", "eye-off", "heart", "house",
   "link", "pen-line", "reply", "search", "settings", "trash-2", "user", "x",
 ];
 

@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { posts } from "../api.js";
 import { t } from "../i18n/index.js";
 import { keepPosts, likersOf } from "../lists.js";
-import { entry, gone, language } from "../state.js";
+import { entry, gone, hidden, language } from "../state.js";
 import { short } from "../time.js";
 import { asProblem } from "../wire.js";
 import { html } from "../parts/html.js";
@@ -42,6 +42,9 @@ export function PostPage({ id }) {
     return problem
       ? html`${head}<${Failed} problem=${problem} again=${() => setTurn(turn + 1)} />`
       : html`${head}<${Skeleton} rows=${1} />`;
+  }
+  if (hidden.block.value.has(known.post.authorId)) {
+    return html`${head}<${Empty}><p>${t("post.hidden")}</p><//>`;
   }
   const count = known.likeCount;
   const row = (/** @type {string} */ userId) => html`<${PersonRow} id=${userId} />`;

@@ -1,14 +1,16 @@
 // A person: who they are, what they wrote, who follows them and whom they follow.
 import { useEffect, useState } from "preact/hooks";
 import { users } from "../api.js";
+import { learnHides } from "../hides.js";
 import { t } from "../i18n/index.js";
 import { around, learnFollow, learnFollows, postsOf } from "../lists.js";
-import { follow, idOf, keepPerson, language, myId, person } from "../state.js";
+import { follow, hidden, idOf, keepPerson, language, myId, person } from "../state.js";
 import { month, short } from "../time.js";
 import { asProblem } from "../wire.js";
 import { html } from "../parts/html.js";
+import { MoreButton } from "../parts/more.js";
 import { Head } from "../parts/page.js";
-import { FollowButton, PersonRow, nameOf } from "../parts/person.js";
+import { FollowButton, HideButton, PersonRow, nameOf } from "../parts/person.js";
 import { Portrait } from "../parts/portrait.js";
 import { PostCard } from "../parts/post.js";
 import { Scroll, useFresh } from "../parts/scroll.js";
@@ -33,6 +35,7 @@ export function ProfilePage({ handle, tab }) {
         setId(profile.userId);
         // Counts change while one looks elsewhere.
         void learnFollow(profile.userId);
+        void learnHides();
       },
       (error) => current && setProblem(asProblem(error)),
     );
@@ -55,7 +58,7 @@ export function ProfilePage({ handle, tab }) {
     <${About} profile=${profile} />
     <${Tabs} handle=${profile.handle} tab=${tab} />
     ${tab === "posts"
-      ? html`<${Posts} key="posts" id=${profile.userId} />`
+      ? html`<${Posts} key=${`posts ${hidden.block.value.has(profile.userId)}`} id=${profile.userId} />`
       : html`<${People} key=${tab} id=${profile.userId} side=${tab} />`}
   `;
 }
@@ -64,6 +67,7 @@ export function ProfilePage({ handle, tab }) {
 function About({ profile }) {
   const id = profile.userId;
   const state = follow(id).value;
+  const blocked = hidden.block.value.has(id);
   const count = (/** @type {number | undefined} */ number) =>
     number === undefined ? "–" : short(number, language.value);
   return html`
@@ -72,12 +76,17 @@ function About({ profile }) {
         <${Portrait} id=${id} name=${nameOf(profile)} size="large" />
         ${id === myId.value
           ? html`<a class="button quiet" href="/settings">${t("profile.edit")}</a>`
-          : html`<${FollowButton} id=${id} />`}
+          : html`<div class="about-buttons">
+              ${blocked ? html`<${HideButton} kind="block" id=${id} />` : html`<${FollowButton} id=${id} />`}
+              <${MoreButton} userId=${id} />
+            </div>`}
       </div>
       <p class="about-name"><bdi>${nameOf(profile)}</bdi></p>
       <p class="about-handle">
         @${profile.handle}
         ${state?.followedBy && html`<span class="badge">${t("profile.followsYou")}</span>`}
+        ${blocked && html`<span class="badge">${t("profile.blocked")}</span>`}
+        ${hidden.mute.value.has(id) && html`<span class="badge">${t("profile.muted")}</span>`}
       </p>
       ${profile.bio && html`<${Words} text=${profile.bio} />`}
       <p class="about-facts">
@@ -115,7 +124,8 @@ function Posts({ id }) {
   const list = postsOf(id);
   useFresh(list);
   const row = (/** @type {string} */ postId) => html`<li><${PostCard} id=${postId} /></li>`;
-  return html`<${Scroll} list=${list} row=${row} empty=${html`<p>${t("profile.noPosts")}</p>`}
+  const none = t(hidden.block.value.has(id) ? "profile.blockedText" : "profile.noPosts");
+  return html`<${Scroll} list=${list} row=${row} empty=${html`<p>${none}</p>`}
     label=${t("profile.posts")} />`;
 }
 

@@ -3,7 +3,9 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { signOut } from "../actions.js";
 import { account, users } from "../api.js";
 import { collect } from "../export.js";
+import { learnHides } from "../hides.js";
 import { choose as chooseLanguage, t } from "../i18n/index.js";
+import { hiddenBy } from "../lists.js";
 import { language, me, notice, theme } from "../state.js";
 import { BIO_MAX, NAME_MAX, length, weaknesses } from "../text.js";
 import { choose as chooseTheme } from "../theme.js";
@@ -11,10 +13,12 @@ import { Field, PasswordField } from "../parts/field.js";
 import { FormProblem, useForm } from "../parts/form.js";
 import { html } from "../parts/html.js";
 import { Head } from "../parts/page.js";
+import { HideButton, PersonRow } from "../parts/person.js";
+import { Scroll } from "../parts/scroll.js";
 import { isHandle } from "./strangers.js";
 import { asProblem } from "../wire.js";
 
-/** @import {OwnProfile} from "../types.d.ts" */
+/** @import {Hide, OwnProfile} from "../types.d.ts" */
 
 /** @param {{id: string, title: string, text?: string, children?: any}} props */
 const Section = ({ id, title, text, children }) => html`
@@ -34,6 +38,7 @@ export function Settings() {
     <${Profile} key=${user.userId} />
     <${Appearance} />
     <${Password} email=${user.email} />
+    <${Hidden} />
     <${Export} />
     <${Section} id="sessions" title=${t("settings.sessions")} text=${t("signOut.everywhereText")}>
       <div class="buttons">
@@ -218,6 +223,40 @@ function Password({ email }) {
       </form>
     <//>
   `;
+}
+
+/** Whom one blocks and mutes: each list is read when it is opened. */
+function Hidden() {
+  return html`
+    <${Section} id="hidden" title=${t("settings.hidden")} text=${t("settings.hiddenText")}>
+      <${HiddenList} kind="block" title=${t("settings.blocks")} none=${t("settings.noBlocks")} />
+      <${HiddenList} kind="mute" title=${t("settings.mutes")} none=${t("settings.noMutes")} />
+    <//>
+  `;
+}
+
+/** @param {{kind: Hide, title: string, none: string}} props */
+function HiddenList({ kind, title, none }) {
+  const [open, setOpen] = useState(false);
+  return html`
+    <details class="hidden-people" onToggle=${(/** @type {any} */ event) => setOpen(event.currentTarget.open)}>
+      <summary>${title}</summary>
+      ${open && html`<${HiddenPeople} kind=${kind} title=${title} none=${none} />`}
+    </details>
+  `;
+}
+
+/** Who is shown again stays on the list until one comes back, so that it can be undone.
+ *  @param {{kind: Hide, title: string, none: string}} props */
+function HiddenPeople({ kind, title, none }) {
+  const list = hiddenBy(kind);
+  useEffect(() => {
+    void learnHides().then(() => list.load());
+  }, [list]);
+  const row = (/** @type {string} */ id) => html`
+    <${PersonRow} id=${id} brief button=${html`<${HideButton} kind=${kind} id=${id} />`} />
+  `;
+  return html`<${Scroll} list=${list} row=${row} empty=${html`<p>${none}</p>`} label=${title} />`;
 }
 
 function Export() {

@@ -5,9 +5,11 @@ import { axe, stage } from "./world.js";
 
 let person;
 let postId;
+let blocked;
 const { visit } = stage(async (server) => {
   person = await server.person("hanako", "花子");
   const other = await server.person("long_handle_of_thirty_letters_", "n\u0301".repeat(25));
+  blocked = await server.person("blocked_1");
   const texts = ["x".repeat(200), "مرحبا بالعالم #وسم", "長い".repeat(250), "https://example.org/" + "a".repeat(300)];
   for (const text of texts) postId = (await other.post(text)).postId;
   await person.post("自分の投稿 #タグ");
@@ -57,6 +59,11 @@ for (const locale of ["ja-JP", "en-US"]) {
   });
 }
 
+async function more({ page }) {
+  await page.locator("[data-post] [aria-haspopup=dialog]").first().click();
+  await page.locator("dialog .more").waitFor();
+}
+
 /** What pages look like at times, and how that is reached from home. */
 const STATES = [
   ["the list of keys", async ({ page }) => {
@@ -74,6 +81,23 @@ const STATES = [
     await go("/@hanako");
     await page.locator(".action.danger").click();
     await page.locator(".asking").waitFor();
+  }],
+  ["what else can be done about a post", more],
+  ["a block that is asked about", async (member) => {
+    await more(member);
+    await member.page.locator("dialog .more button").nth(1).click();
+    await member.page.locator("dialog .danger").waitFor();
+  }],
+  ["a report", async (member) => {
+    await more(member);
+    await member.page.locator("dialog .more button").nth(2).click();
+    await member.page.locator("dialog textarea").waitFor();
+  }],
+  ["people whom one blocks", async ({ page, go }) => {
+    await person.as("POST", `/users/${blocked.id}/block`);
+    await go("/settings");
+    for (const summary of await page.locator("summary").all()) await summary.click();
+    await page.locator(".hidden-people .person").waitFor();
   }],
   ["an account that is about to be deleted", async ({ page, go }) => {
     await go("/settings");
