@@ -13,24 +13,35 @@ use crate::function::Function;
 use crate::http_api::{Api, Reads, health};
 use crate::queues::Queues;
 use crate::settings::Refused;
-use crate::world::World;
+use crate::world::{Confirmation, World};
+
+/// Before the e-mail address is confirmed, where posts are limited.
+const UNCONFIRMED_POSTS_PER_DAY: usize = 3;
 
 fn service(
     world: &World,
     table: &Arc<dyn Table>,
     bus: Arc<dyn Bus>,
     peers: Arc<dyn Peers>,
-) -> Arc<Posts> {
+) -> Result<Arc<Posts>, Refused> {
     let (clock, ids) = (Arc::clone(&world.clock), Arc::clone(&world.ids));
-    let config = Config::default().for_several_processes();
-    Posts::new(Arc::clone(table), bus, clock, ids, peers, config)
+    let config = Config {
+        unconfirmed_posts_per_day: match world.confirmation()? {
+            Confirmation::Off => None,
+            Confirmation::Limit => Some(UNCONFIRMED_POSTS_PER_DAY),
+            Confirmation::Require => Some(0),
+        },
+        ..Config::default()
+    };
+    let config = config.for_several_processes();
+    Ok(Posts::new(Arc::clone(table), bus, clock, ids, peers, config))
 }
 
 /// Its routes.
 pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
     let table = world.table("post")?;
     let peers = world.peers()?;
-    let posts = service(world, &table, Arc::new(Absent), Arc::clone(&peers) as _);
+    let posts = service(world, &table, Arc::new(Absent), Arc::clone(&peers) as _)?;
     let reads = Reads { service: Service::Post, peers: Arc::clone(&posts) as _, sessions: None };
     let api = Api {
         routes: posts.routes(),
@@ -47,6 +58,6 @@ pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
 /// Its reactions, which ask nobody else.
 pub fn react(world: &World) -> Result<Arc<dyn Function>, Refused> {
     let bus = world.bus(QUEUES)?;
-    let posts = service(world, &world.table("post")?, Arc::clone(&bus) as _, Arc::new(Absent));
+    let posts = service(world, &world.table("post")?, Arc::clone(&bus) as _, Arc::new(Absent))?;
     Ok(Arc::new(Queues { bus, subscriptions: posts.subscriptions() }))
 }

@@ -1,6 +1,7 @@
 //! The user service's functions. They alone know the pool's users.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kernel::identity::Identity;
 use kernel::internal::Service;
@@ -11,19 +12,31 @@ use crate::function::Function;
 use crate::http_api::{Api, Reads, health};
 use crate::queues::Queues;
 use crate::settings::Refused;
-use crate::world::World;
+use crate::world::{Confirmation, World};
 
-fn service(world: &World, table: &Arc<dyn Table>, identity: &Arc<dyn Identity>) -> Arc<Users> {
+/// A letter is written in less, and the function has 3 s for an answer.
+const LETTERS_WAIT: Duration = Duration::from_secs(1);
+
+fn service(
+    world: &World,
+    table: &Arc<dyn Table>,
+    identity: &Arc<dyn Identity>,
+) -> Result<Arc<Users>, Refused> {
     let (clock, ids) = (Arc::clone(&world.clock), Arc::clone(&world.ids));
-    // No letters: who sends them on Lambda is not built.
-    Users::new(Arc::clone(table), Arc::clone(identity), clock, ids, None, Config::default())
+    let config = Config {
+        asks_for_confirmation: world.confirmation()? != Confirmation::Off,
+        letters_wait: Some(LETTERS_WAIT),
+        ..Config::default()
+    };
+    let (table, identity) = (Arc::clone(table), Arc::clone(identity));
+    Ok(Users::new(table, identity, clock, ids, world.mailer()?, config))
 }
 
 /// Its routes.
 pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
     let table = world.table("user")?;
     let identity: Arc<dyn Identity> = world.identity(&table)?;
-    let users = service(world, &table, &identity);
+    let users = service(world, &table, &identity)?;
     let reads = Reads {
         service: Service::User,
         peers: Arc::clone(&users) as _,
@@ -45,6 +58,6 @@ pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
 pub fn react(world: &World) -> Result<Arc<dyn Function>, Refused> {
     let table = world.table("user")?;
     let identity: Arc<dyn Identity> = world.identity(&table)?;
-    let subscriptions = service(world, &table, &identity).subscriptions();
+    let subscriptions = service(world, &table, &identity)?.subscriptions();
     Ok(Arc::new(Queues { bus: world.bus(QUEUES)?, subscriptions }))
 }

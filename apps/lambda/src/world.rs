@@ -11,6 +11,7 @@ use aws::limiter::TableLimiter;
 use aws::peers::{Functions, PeersLimits, RemotePeers, SigV4};
 use aws::redis::sockets::RegistryLimits;
 use aws::redis::{self, Redis, SocketRegistry};
+use aws::ses::Ses;
 use aws::{config, limiter};
 use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -20,6 +21,7 @@ use kernel::clock::SystemClock;
 use kernel::identity::session::Sessions;
 use kernel::ids::SystemIds;
 use kernel::limiter::Limiter;
+use kernel::mail::Mailer;
 use kernel::table::Table;
 use kernel::{Clock, Ids};
 
@@ -29,6 +31,17 @@ use crate::settings::{Refused, Settings};
 const ENV_NAME: &str = "MINI_SNS_ENV_NAME";
 /// The region, which Lambda sets.
 const REGION: &str = "AWS_REGION";
+
+/// Posts before the e-mail address is confirmed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Confirmation {
+    /// As ever: nobody is asked.
+    Off,
+    /// A few a day.
+    Limit,
+    /// None.
+    Require,
+}
 
 /// What a function's seams are made of.
 pub struct World {
@@ -130,9 +143,7 @@ impl World {
         if let Some(url) = self.settings.get("MINI_SNS_LAMBDA_URL") {
             functions.url = url.to_owned();
         }
-        let credentials = EnvironmentVariableCredentialsProvider::new();
-        let credentials = SharedCredentialsProvider::new(credentials);
-        let signature = SigV4::new(credentials, region, Arc::clone(&self.clock));
+        let signature = self.signature(region);
         Ok(RemotePeers::by_invoke(functions, signature, PeersLimits::default(), &self.clock))
     }
 
@@ -165,6 +176,34 @@ impl World {
     pub fn limiter(&self, table: &Arc<dyn Table>) -> Arc<dyn Limiter> {
         let config = limiter::Config::default();
         TableLimiter::new(Arc::clone(table), Arc::clone(&self.clock), config)
+    }
+
+    /// Who brings letters; nobody where no sender is named.
+    pub fn mailer(&self) -> Result<Option<Arc<dyn Mailer>>, Refused> {
+        const NAME: &str = "MINI_SNS_MAIL_FROM";
+        let Some(from) = self.settings.get(NAME) else { return Ok(None) };
+        let region = self.settings.required(REGION)?;
+        let signature = self.signature(region);
+        let ses = Ses::new(self.services_url().as_deref(), region, from, signature);
+        let wanted = || Refused::setting(NAME, "`Mini-SNS <sns@example.org>` is wanted");
+        Ok(Some(Arc::new(ses.ok_or_else(wanted)?)))
+    }
+
+    fn signature(&self, region: &str) -> SigV4 {
+        let credentials = EnvironmentVariableCredentialsProvider::new();
+        let credentials = SharedCredentialsProvider::new(credentials);
+        SigV4::new(credentials, region, Arc::clone(&self.clock))
+    }
+
+    /// What people may do before their addresses are confirmed.
+    pub fn confirmation(&self) -> Result<Confirmation, Refused> {
+        const NAME: &str = "MINI_SNS_EMAIL_CONFIRMATION";
+        match self.settings.get(NAME) {
+            None | Some("off") => Ok(Confirmation::Off),
+            Some("limit") => Ok(Confirmation::Limit),
+            Some("require") => Ok(Confirmation::Require),
+            Some(_) => Err(Refused::setting(NAME, "off, limit or require is wanted")),
+        }
     }
 
     /// Web origins that may call from a browser and open sockets.

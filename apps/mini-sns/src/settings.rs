@@ -89,7 +89,7 @@ settings! {
         otlp_endpoint: String,
         /// Server that takes letters, smtps://user:password@host; without it letters go to the log
         smtp_url: Secret,
-        /// Sender of letters, such as Mini-SNS <sns@example.org>; needed with --smtp-url
+        /// Sender of letters, Mini-SNS <sns@example.org>; needed with --smtp-url, on AWS for SES
         mail_from: String,
         /// Folder to read the web client from, in place of the one built in; for working on it
         web_dir: PathBuf,

@@ -9,6 +9,7 @@
 //! | `Limiter` | the table, or Redis where it is at hand | [`limiter`], [`redis`] |
 //! | `Sockets` | API Gateway `@connections` | [`gateway`] |
 //! | `Peers`, `Sessions` | HTTP, or Lambda's Invoke | [`peers`] |
+//! | `Mailer` | SES | [`ses`] |
 
 pub mod breaker;
 pub mod bus;
@@ -20,3 +21,5 @@ mod http;
 pub mod limiter;
 pub mod peers;
 pub mod redis;
+pub mod ses;
+mod signature;

@@ -11,6 +11,7 @@ use kernel::{Code, EventData, Problem, Time, UserId, outbox};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{sleep, timeout};
 
 use crate::Users;
 
@@ -141,10 +142,13 @@ impl Users {
         }
         let Some(email) = self.identity.email(user).await? else { return Ok(()) };
         let letter = letter(Purpose::Confirm, email, &self.issue(user, Purpose::Confirm).await?);
-        tokio::spawn(async move {
+        let written = tokio::spawn(async move {
             note_failure(mailer.send(letter).await);
             drop(place);
         });
+        if let Some(wait) = self.config.letters_wait {
+            let _ = timeout(wait * 2, written).await;
+        }
         Ok(())
     }
 
@@ -168,13 +172,17 @@ impl Users {
 
     /// Sends the code by which another password can be chosen, where the address is known. Nobody
     /// is told whether it is, and so nobody waits for it.
-    pub(crate) fn send_reset(self: Arc<Self>, email: String) -> Result<(), Problem> {
+    pub(crate) async fn send_reset(self: Arc<Self>, email: String) -> Result<(), Problem> {
         self.mailer()?;
-        let place = self.place()?;
-        tokio::spawn(async move {
-            note_failure(self.write_reset(&email).await);
+        let (place, users) = (self.place()?, Arc::clone(&self));
+        let written = tokio::spawn(async move {
+            note_failure(users.write_reset(&email).await);
             drop(place);
         });
+        if let Some(wait) = self.config.letters_wait {
+            // As long where there is nothing to write.
+            let _ = tokio::join!(sleep(wait), timeout(wait * 2, written));
+        }
         Ok(())
     }
 

@@ -126,7 +126,7 @@ async fn forgot(
     Json(body): Json<Forgotten>,
 ) -> Result<StatusCode, Problem> {
     let [email] = model::texts([("email", body.email)])?;
-    users.send_reset(model::kept_email(&email))?;
+    users.send_reset(model::kept_email(&email)).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

@@ -50,6 +50,7 @@ mod search;
 mod store;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use kernel::bus::Subscription;
@@ -91,6 +92,9 @@ pub struct Config {
     pub asks_for_confirmation: bool,
     /// Letters about lost passwords being written at once, at most.
     pub letters_max: usize,
+    /// For how long whoever asks for another password waits while a letter is written, and where
+    /// there is none to write: for a process that does nothing once it has answered.
+    pub letters_wait: Option<Duration>,
 }
 
 impl Default for Config {
@@ -106,6 +110,7 @@ impl Default for Config {
             handle_hold_secs: 600,
             asks_for_confirmation: false,
             letters_max: 32,
+            letters_wait: None,
         }
     }
 }

@@ -25,11 +25,16 @@ struct Stack(Value);
 
 /// The stack `name` in `env`.
 fn stack(name: &str, env: &str) -> Stack {
+    stack_with(name, &[("Env", env)])
+}
+
+/// The same with these parameters.
+fn stack_with(name: &str, parameters: &[(&str, &str)]) -> Stack {
     static ALL: OnceLock<BTreeMap<String, Value>> = OnceLock::new();
     let all = ALL.get_or_init(|| {
         read(&translated(&Signals::listen().unwrap()).unwrap()).expect("templates that are JSON")
     });
-    Stack(resolved(&all[name], &[("Env", env)]))
+    Stack(resolved(&all[name], parameters))
 }
 
 /// Each environment.

@@ -14,8 +14,9 @@ use aws::cognito::{self, CognitoIdentity, TableSessions, Verifier};
 use aws::config::SdkConfig;
 use aws::dynamodb::{self, DynamoTable};
 use aws::limiter::TableLimiter;
-use aws::peers::RemotePeers;
+use aws::peers::{RemotePeers, SigV4};
 use aws::redis::{Redis, RedisFeed, RedisLimiter};
+use aws::ses::Ses;
 use embedded::feed::MemoryFeed;
 use futures_util::future::try_join_all;
 use kernel::bus::{Bus, QueueSpec, Subscription};
@@ -25,6 +26,7 @@ use kernel::identity::Identity;
 use kernel::identity::session::Sessions;
 use kernel::ids::SystemIds;
 use kernel::limiter::Limiter;
+use kernel::mail::Mailer;
 use kernel::outbox::{self, OutboxStream, Relay};
 use kernel::table::{Key, Table, TableError, Write, get_one};
 use kernel::{Clock, Ids, Problem};
@@ -76,7 +78,7 @@ pub(super) async fn open(settings: &Settings) -> Result<Arc<World>, Failure> {
         bus: Arc::clone(&bus) as _,
         queues: Arc::clone(&bus) as _,
         heartbeat: heartbeat(first),
-        mailer: mail::mailer(settings)?,
+        mailer: place.mailer()?,
         identity: place.identity(of_users.as_ref(), peers.as_ref())?,
         limiter: place.limiter(redis.as_ref(), &stores[0].table),
         feed: place.feed(redis),
@@ -120,6 +122,21 @@ impl Place<'_> {
             }
         };
         settings.services.0.iter().map(store).collect()
+    }
+
+    /// SES, where no other server is named.
+    fn mailer(&self) -> Result<Arc<dyn Mailer>, Failure> {
+        let (from, sdk) = (self.settings.mail_from.as_deref(), &self.sdk);
+        let credentials = sdk.credentials_provider();
+        let (None, Some(from), Some(region), Some(credentials)) =
+            (&self.settings.smtp_url, from, sdk.region(), credentials)
+        else {
+            return mail::mailer(self.settings);
+        };
+        let signature = SigV4::new(credentials, region.as_ref(), Arc::clone(&self.clock));
+        let ses = Ses::new(self.settings.aws_url.as_deref(), region.as_ref(), from, signature);
+        let wanted = || Failure::usage("mail_from: `Mini-SNS <sns@example.org>` is wanted");
+        Ok(Arc::new(ses.ok_or_else(wanted)?))
     }
 
     /// Cognito where this process serves people; else who verifies tokens and asks those who do.

@@ -13,7 +13,6 @@
 
 mod http;
 mod invoke;
-mod signature;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,9 +34,9 @@ use tokio::time::{Instant, sleep, timeout};
 
 pub use self::http::{Addresses, ServiceToken};
 pub use self::invoke::Functions;
-pub use self::signature::SigV4;
 use crate::breaker::{Breaker, BreakerLimits};
 use crate::http::HttpError;
+pub use crate::signature::SigV4;
 
 /// How long is waited, and how much is taken.
 #[derive(Clone, Debug)]

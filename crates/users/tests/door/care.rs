@@ -121,3 +121,18 @@ async fn nobody_is_told_which_addresses_have_accounts() {
     assert_eq!(wrong.body["detail"], nobody.body["detail"]);
     assert_eq!(door.letters.count(), 1);
 }
+
+#[tokio::test]
+async fn where_nothing_goes_on_after_an_answer_the_letter_is_written_before_it() {
+    let wait = Duration::from_millis(300);
+    let door = Door::waiting(wait);
+    let ann = door.person("ann", "").await;
+    for email in [EMAIL, "eve@example.org"] {
+        let begun = tokio::time::Instant::now();
+        assert_eq!(forgot(&door, email).await.status, 202);
+        assert!(begun.elapsed() >= wait, "{email} is answered no sooner than others");
+        assert_eq!(door.letters.count(), 1);
+    }
+    assert_eq!(ask(&door, &ann).await.status, 202);
+    assert_eq!(door.letters.count(), 2);
+}

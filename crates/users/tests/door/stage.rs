@@ -127,6 +127,12 @@ impl Door {
         Self::build(config, |identity| identity)
     }
 
+    /// One whose process does nothing once it has answered.
+    pub(crate) fn waiting(letters_wait: Duration) -> Self {
+        let letters_wait = Some(letters_wait);
+        Self::build(users::Config { letters_wait, ..users::Config::default() }, |identity| identity)
+    }
+
     fn build(
         service: users::Config,
         around: impl FnOnce(Arc<dyn Identity>) -> Arc<dyn Identity>,

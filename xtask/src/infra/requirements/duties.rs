@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::policy::{breaches, foreign, list};
-use super::{SERVICES, Stack, everywhere, names, stack, texts};
+use super::{SERVICES, Stack, everywhere, names, stack, stack_with, texts};
 
 /// R1.1: each service ships as functions of its own, in a stack of its own.
 #[test]
@@ -110,6 +110,36 @@ fn five_of_a_hundred_requests_are_traced() {
         let rule = &stack.one("AWS::XRay::SamplingRule")["SamplingRule"];
         assert_eq!(rule["FixedRate"], 0.05);
         assert_eq!(rule["ServiceName"], format!("mini-sns-{env}-rest/{env}"));
+    }
+}
+
+/// Letters come from the domain that the stack was given, sent by the function of the routes alone;
+/// without a domain nobody may send any.
+#[test]
+fn letters_are_sent_from_the_own_domain_alone() {
+    let may_send = |stack: &Stack| -> Vec<(String, Value)> {
+        let roles = stack.all("AWS::IAM::Role");
+        let statements = roles.iter().flat_map(|(role, it)| {
+            let policies = list(&it["Policies"]).iter();
+            let all = policies.flat_map(|policy| list(&policy["PolicyDocument"]["Statement"]));
+            all.map(move |statement| ((*role).to_owned(), statement.clone()))
+        });
+        statements.filter(|(_, it)| it["Action"].to_string().contains("ses:")).collect()
+    };
+    let from = |stack: &Stack| stack.named("Users")["Environment"]["Variables"].clone();
+    for env in everywhere() {
+        let without = stack("user", env);
+        assert_eq!(may_send(&without), []);
+        assert_eq!(from(&without)["MINI_SNS_MAIL_FROM"], "");
+        let with = [("Env", env), ("MailDomain", "example.org"), ("EmailConfirmation", "limit")];
+        let with = stack_with("user", &with);
+        let [(role, statement)] = &may_send(&with)[..] else { panic!("one role sends") };
+        assert_eq!((role.as_str(), &statement["Action"]), ("UsersRole", &json!("ses:SendEmail")));
+        let identity = statement["Resource"].as_str().unwrap();
+        assert!(identity.contains(":ses:") && identity.ends_with(":identity/example.org"));
+        assert_eq!(from(&with)["MINI_SNS_MAIL_FROM"], "Mini-SNS <no-reply@example.org>");
+        assert_eq!(from(&with)["MINI_SNS_EMAIL_CONFIRMATION"], "limit");
+        assert!(breaches(&with.0).is_empty());
     }
 }
 

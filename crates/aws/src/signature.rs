@@ -1,4 +1,5 @@
-//! Signatures of requests to Lambda, with the process's own credentials (SigV4).
+//! Signatures of requests that no SDK sends (Lambda's Invoke, letters by SES), with the process's
+//! own credentials (SigV4).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -17,23 +18,30 @@ use kernel::Clock;
 /// Credentials are fetched anew when they end sooner than this.
 const RENEW_BEFORE: Duration = Duration::from_mins(5);
 
-/// Signs requests to Lambda.
+/// Signs requests to a service of AWS.
 pub struct SigV4 {
     credentials: SharedCredentialsProvider,
     region: String,
+    service: &'static str,
     clock: Arc<dyn Clock>,
     /// Those that say when they end; others come from memory anyway.
     kept: Mutex<Option<Credentials>>,
 }
 
 impl SigV4 {
-    /// Signatures with these credentials in that region.
+    /// Signatures for Lambda with these credentials in that region.
     pub fn new(
         credentials: SharedCredentialsProvider,
         region: impl Into<String>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { credentials, region: region.into(), clock, kept: Mutex::new(None) }
+        let kept = Mutex::new(None);
+        Self { credentials, region: region.into(), service: "lambda", clock, kept }
+    }
+
+    /// The same for another service.
+    pub(crate) fn of_service(self, service: &'static str) -> Self {
+        Self { service, ..self }
     }
 
     fn now(&self) -> SystemTime {
@@ -56,12 +64,12 @@ impl SigV4 {
     }
 
     /// Signs a request, its headers of now among it; or why it cannot.
-    pub(super) async fn sign(&self, request: &mut Request<Bytes>) -> Result<(), String> {
+    pub(crate) async fn sign(&self, request: &mut Request<Bytes>) -> Result<(), String> {
         let identity: Identity = self.credentials().await?.into();
         let params: SigningParams<'_> = v4::SigningParams::builder()
             .identity(&identity)
             .region(&self.region)
-            .name("lambda")
+            .name(self.service)
             .time(self.now())
             .settings(SigningSettings::default())
             .build()
@@ -80,7 +88,7 @@ impl SigV4 {
     }
 
     /// Forgets credentials that were not taken; whether there may be others.
-    pub(super) fn renew(&self) -> bool {
+    pub(crate) fn renew(&self) -> bool {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
     }
 }
