@@ -98,7 +98,7 @@ fn the_gateway_validates_requests() {
         }
         count += 1;
     }
-    assert_eq!(count, 11);
+    assert_eq!(count, 12);
     let likes = body["paths"]["/likes"]["get"]["parameters"].as_array().unwrap();
     assert!(likes.iter().any(|it| it["name"] == "postIds" && it["required"] == true), "{likes:?}");
     let answers = &body["x-amazon-apigateway-gateway-responses"];
