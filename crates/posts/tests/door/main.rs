@@ -9,6 +9,8 @@ mod reading;
 #[cfg(test)]
 mod reports;
 #[cfg(test)]
+mod suspension;
+#[cfg(test)]
 mod world;
 #[cfg(test)]
 mod writing;

@@ -12,4 +12,6 @@ mod processes;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod suspension;
+#[cfg(test)]
 mod world;

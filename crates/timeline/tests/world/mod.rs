@@ -23,7 +23,7 @@ use embedded::sockets::{Hub, HubLimits};
 use embedded::table::{Options, Store};
 use kernel::audit::{Finding, Snapshot};
 use kernel::bus::{Bus, BusError, Delivery, Message, Subscription};
-use kernel::event::{DeletedPost, DeletedUser, Follow};
+use kernel::event::{DeletedPost, DeletedUser, Follow, Suspension};
 use kernel::table::{Item, Table, TableError};
 use kernel::{Clock, Event, EventData, Ids, Post, PostId, Principal, Profile, Time, UserId};
 use peers::{MapPeers, Others};
@@ -326,6 +326,19 @@ impl World {
         };
         posts.into_iter().for_each(|post| self.delete(post));
         self.say(EventData::UserDeleted(DeletedUser { user_id }));
+    }
+
+    /// Suspends an account or restores it, as the services around do: before the event comes round.
+    pub(crate) fn suspend(&self, user_id: UserId, suspended: bool) {
+        let version = self.next_version(user_id, user_id);
+        let told = Suspension { user_id, version };
+        if suspended {
+            self.know().suspended.insert(user_id);
+            self.say(EventData::UserSuspended(told));
+        } else {
+            self.know().suspended.remove(&user_id);
+            self.say(EventData::UserRestored(told));
+        }
     }
 
     pub(crate) async fn get(&self, user_id: UserId, query: &str) -> Response<Body> {

@@ -17,6 +17,8 @@ pub(crate) struct Others {
     pub(crate) likes: BTreeSet<(PostId, UserId)>,
     pub(crate) blocks: BTreeSet<(UserId, UserId)>,
     pub(crate) mutes: BTreeSet<(UserId, UserId)>,
+    /// Whose posts and profiles are shown to nobody.
+    pub(crate) suspended: BTreeSet<UserId>,
     /// Calls by name, to see what caches spare.
     pub(crate) calls: HashMap<&'static str, usize>,
     /// Whether the next call for like counts fails.
@@ -40,6 +42,16 @@ impl MapPeers {
     }
 }
 
+impl Others {
+    fn post(&self, id: PostId) -> Option<&Post> {
+        self.posts.get(&id).filter(|post| !self.suspended.contains(&post.author_id))
+    }
+
+    fn profile(&self, id: UserId) -> Option<&Profile> {
+        self.profiles.get(&id).filter(|_| !self.suspended.contains(&id))
+    }
+}
+
 fn page(mut users: Vec<UserId>, after: Option<UserId>, limit: usize) -> Followers {
     users.retain(|user| after.is_none_or(|after| *user > after));
     users.sort();
@@ -54,13 +66,13 @@ impl Peers for MapPeers {
     async fn posts(&self, ids: &[PostId]) -> Result<Vec<Option<Post>>, Problem> {
         assert!(!ids.is_empty() && ids.len() <= 100);
         let others = self.call("posts")?;
-        Ok(ids.iter().map(|id| others.posts.get(id).cloned()).collect())
+        Ok(ids.iter().map(|id| others.post(*id).cloned()).collect())
     }
 
     async fn posts_exist(&self, ids: &[PostId]) -> Result<Vec<bool>, Problem> {
         assert!(!ids.is_empty() && ids.len() <= 100);
         let others = self.call("posts_exist")?;
-        Ok(ids.iter().map(|id| others.posts.contains_key(id)).collect())
+        Ok(ids.iter().map(|id| others.post(*id).is_some()).collect())
     }
 
     async fn newest_posts(
@@ -72,6 +84,7 @@ impl Peers for MapPeers {
         assert!((1..=100).contains(&limit));
         let others = self.call("newest_posts")?;
         let of_author = others.posts.values().rev().filter(|post| post.author_id == author);
+        let of_author = of_author.filter(|post| others.post(post.post_id).is_some());
         let older = of_author.filter(|post| before.is_none_or(|before| post.post_id < before));
         Ok(older.take(limit).cloned().collect())
     }
@@ -79,7 +92,7 @@ impl Peers for MapPeers {
     async fn profiles(&self, ids: &[UserId]) -> Result<Vec<Option<Profile>>, Problem> {
         assert!(!ids.is_empty() && ids.len() <= 100);
         let others = self.call("profiles")?;
-        Ok(ids.iter().map(|id| others.profiles.get(id).cloned()).collect())
+        Ok(ids.iter().map(|id| others.profile(*id).cloned()).collect())
     }
 
     async fn like_counts(&self, posts: &[PostId]) -> Result<Vec<u64>, Problem> {

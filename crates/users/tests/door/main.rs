@@ -7,3 +7,4 @@ mod deletion;
 mod profiles;
 mod signing_in;
 mod stage;
+mod suspension;
