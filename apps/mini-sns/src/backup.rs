@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use embedded::backup::{BackupError, Bucket, Listing, Options, Progress, Reader};
-use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use indicatif::HumanBytes;
 use kernel::Time;
 use reqwest::Method;
 use serde_json::json;
@@ -18,6 +17,7 @@ use crate::admin::client::{Server, print_json};
 use crate::data::Data;
 use crate::failure::Failure;
 use crate::output;
+use crate::progress::{Line, with_bar};
 use crate::settings::{Layer, Settings};
 use crate::values::CopiesAt;
 use crate::world::Engine;
@@ -81,6 +81,7 @@ pub(crate) async fn run(args: BackupArgs) -> Result<(), Failure> {
         }
         _ => {
             let body = json!({"base": args.base});
+            let _line = Line::of("the server copies");
             args.server.ask(Method::POST, "/backup", Some(&body)).await?
         }
     };
@@ -102,8 +103,10 @@ async fn of_stopped(layer: Layer, base: bool) -> Result<Time, Failure> {
     let (_world, engine) = backend::open(&settings)?;
     // Nobody else wants the machine.
     engine.back_up(Options { base_rests: 0, ..options.unwrap_or_default() })?;
+    let line = Line::of("copying");
     let until = engine.copy(base).await;
     engine.close().await;
+    drop(line);
     until.map_err(|problem| {
         let cause = problem.cause.as_ref().map(ToString::to_string);
         Failure::failed(cause.unwrap_or_else(|| problem.detail.to_string()))
@@ -173,27 +176,4 @@ fn print(copies: &[Listing]) -> Result<(), Failure> {
         return output::line("No base is copied yet.");
     }
     output::line(&table.to_string())
-}
-
-/// Does long work with copies; on a terminal a bar shows how far it is.
-pub(crate) async fn with_bar(
-    bytes: u64,
-    progress: &Progress,
-    work: impl FnOnce() -> Result<(), BackupError> + Send + 'static,
-) -> Result<(), Failure> {
-    let bar = ProgressBar::new(bytes);
-    let line = "{bytes} of {total_bytes} {wide_bar} {bytes_per_sec}, {eta} left";
-    if let Ok(style) = ProgressStyle::with_template(line) {
-        bar.set_style(style);
-    }
-    let mut work = tokio::task::spawn_blocking(work);
-    let mut ticks = tokio::time::interval(Duration::from_millis(200));
-    let done = loop {
-        tokio::select! {
-            done = &mut work => break done,
-            _ = ticks.tick() => bar.set_position(progress.done()),
-        }
-    };
-    bar.finish_and_clear();
-    done.map_err(Failure::failed)?.map_err(refused)
 }

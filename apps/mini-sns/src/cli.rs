@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Reports(crate::operate::reports::Reports),
     /// List what operators did
     Audit(crate::operate::Audit),
+    /// Tell how a running server is, or count what the data of a stopped one holds
+    Stats(crate::stats::StatsArgs),
     /// Check the data of a stopped server against its own rules
     Verify(crate::verify::VerifyArgs),
     /// Put load on a Mini-SNS and measure it

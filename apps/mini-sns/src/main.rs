@@ -20,12 +20,14 @@ mod openapi;
 mod operate;
 mod output;
 mod peers;
+mod progress;
 #[cfg(feature = "aws")]
 mod provision;
 mod recent;
 mod restore;
 mod serve;
 mod settings;
+mod stats;
 mod trace;
 mod values;
 mod verify;
@@ -69,6 +71,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Posts(command) => operate::posts(command).await,
             Command::Reports(command) => operate::reports::run(command).await,
             Command::Audit(args) => operate::audit(args).await,
+            Command::Stats(args) => stats::run(args).await,
             Command::Verify(args) => verify::run(args).await,
             Command::Load(args) => load::run(*args).await,
             #[cfg(feature = "aws")]

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use crate::data::Data;
 use crate::failure::Failure;
 use crate::output;
+use crate::progress::Line;
 use crate::settings::{Layer, Settings};
 use crate::world::embedded::{self as backend, Embedded, STORES};
 use crate::world::{Stop, World};
@@ -46,7 +47,9 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<(), Failure> {
         let place = args.data.display();
         return Err(Failure::usage(format!("data: there is no Mini-SNS data in {place}")));
     }
+    let line = Line::of("reading every file");
     check_files(&data)?;
+    drop(line);
     let settings = Layer { data: Some(args.data), ..Layer::default() };
     let settings = Settings::read(settings, None).map_err(Failure::usage)?;
     let (world, engine) = backend::open(&settings)?;
@@ -107,12 +110,16 @@ async fn audit(world: &World, engine: &Embedded) -> Result<Vec<Finding>, Failure
     let [user, post, social, timeline] =
         engine.stores.all().map(|(_, store)| store.snapshot().map_err(failed));
     let (user, post, social, timeline) = (user?, post?, social?, timeline?);
-    let mut findings = users::audit(&user).map_err(failed)?;
-    findings.extend(embedded::identity::audit(&user).map_err(failed)?);
-    findings.extend(posts::audit(&post).map_err(failed)?);
-    findings.extend(social::audit(&social).map_err(failed)?);
+    let line = Line::of_rows("accounts");
+    let mut findings = users::audit(&line.counting(&user)).map_err(failed)?;
+    findings.extend(embedded::identity::audit(&line.counting(&user)).map_err(failed)?);
+    line.say("posts");
+    findings.extend(posts::audit(&line.counting(&post)).map_err(failed)?);
+    line.say("follows and likes");
+    findings.extend(social::audit(&line.counting(&social)).map_err(failed)?);
+    line.say("timelines");
     let peers = world.peers.as_ref();
-    let of_timeline = timeline::audit::audit(&timeline, peers).await;
+    let of_timeline = timeline::audit::audit(&line.counting(&timeline), peers).await;
     findings.extend(of_timeline.map_err(Failure::failed)?);
     Ok(findings)
 }
@@ -125,8 +132,11 @@ async fn repair(world: &World, engine: &Embedded) -> Result<(), Failure> {
     users::repair(stores.user.as_ref(), &profiles).await.map_err(Failure::failed)?;
     let Some(timeline) = &world.timeline else { return Ok(()) };
     let timelines = stores.timeline.snapshot().map_err(Failure::failed)?;
-    for user in timeline::audit::users(&timelines).map_err(Failure::failed)? {
+    let users = timeline::audit::users(&timelines).map_err(Failure::failed)?;
+    let line = Line::of_many("timelines", users.len());
+    for user in users {
         timeline.rebuild(user).await.map_err(Failure::failed)?;
+        line.step();
     }
     Ok(())
 }

@@ -23,3 +23,8 @@ pub struct Finding {
     /// What was found, what was expected.
     pub detail: String,
 }
+
+/// How many items there are whose partition begins with `prefix`.
+pub fn count(snapshot: &dyn Snapshot, prefix: &str) -> Result<u64, TableError> {
+    snapshot.items(prefix).try_fold(0, |count, item| item.map(|_| count + 1))
+}

@@ -16,6 +16,11 @@ struct Seen {
     in_public: Option<u32>,
 }
 
+/// How many posts there are.
+pub fn count(snapshot: &dyn Snapshot) -> Result<u64, TableError> {
+    kernel::audit::count(snapshot, "post#")
+}
+
 /// Every disagreement between posts, the authors' index and the public timeline, and between
 /// reports and those that are listed as open.
 pub fn audit(snapshot: &dyn Snapshot) -> Result<Vec<Finding>, TableError> {

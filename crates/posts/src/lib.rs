@@ -62,7 +62,7 @@ use existing::Existing;
 use model::Allowance;
 use suspended::Suspended;
 
-pub use audit::audit;
+pub use audit::{audit, count};
 pub use react::QUEUES;
 pub use reports::{Closing, Copied, Reason, Report, ReportId, Verdict};
 

@@ -35,6 +35,12 @@ struct Expected {
     findings: Vec<Finding>,
 }
 
+/// How many follows and likes there are. Edges that were undone stay; their index rows do not.
+pub fn count(snapshot: &dyn Snapshot) -> Result<(u64, u64), TableError> {
+    let count = |prefix| kernel::audit::count(snapshot, prefix);
+    Ok((count("followers#")?, count("likes-of#")?))
+}
+
 /// Every disagreement between edges on one side, and index rows, counters and the marks of what is
 /// deleted on the other.
 pub fn audit(snapshot: &dyn Snapshot) -> Result<Vec<Finding>, TableError> {

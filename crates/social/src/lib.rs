@@ -68,7 +68,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use viewer::Viewers;
 
-pub use audit::audit;
+pub use audit::{audit, count};
 pub use react::QUEUES;
 
 /// The limits of the social service.

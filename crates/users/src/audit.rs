@@ -19,6 +19,17 @@ enum Expected {
     Found(Box<Profile>),
 }
 
+/// How many accounts are shown, and how many are suspended.
+pub fn count(snapshot: &dyn Snapshot) -> Result<(u64, u64), TableError> {
+    let mut suspended = 0;
+    for item in snapshot.items(GONE) {
+        if matches!(Absence::of(&item?)?, Absence::Suspended(_)) {
+            suspended += 1;
+        }
+    }
+    Ok((kernel::audit::count(snapshot, PROFILES)?, suspended))
+}
+
 /// Walks the data; `wrong` is told of each derived row that is not as its profile wants it: the
 /// rule, where, and what it should be, if anything.
 fn walk(

@@ -63,7 +63,7 @@ use tokio::sync::Semaphore;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-pub use audit::{audit, repair};
+pub use audit::{audit, count, repair};
 pub use model::MADE_UP_HANDLE_CHARACTERS;
 pub use operate::{Account, Outcome};
 pub use react::QUEUES;

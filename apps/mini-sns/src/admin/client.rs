@@ -32,6 +32,29 @@ impl Server {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
+        let response = self.send(method, path, body).await?;
+        let good = response.status().is_success();
+        let answer: Value = response.json().await.map_err(|error| self.failed(&error))?;
+        if good {
+            return Ok(answer);
+        }
+        let detail = answer["detail"].as_str().unwrap_or("the server refused");
+        Err(Failure::failed(detail))
+    }
+
+    /// The text that it has there.
+    pub(crate) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let response = self.send(Method::GET, path, None).await?;
+        let response = response.error_for_status().map_err(|error| self.failed(&error))?;
+        response.text().await.map_err(|error| self.failed(&error))
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<reqwest::Response, Failure> {
         let url = format!("{}{path}", self.admin.trim_end_matches('/'));
         let mut request = reqwest::Client::new().request(method, &url);
         if let Some(token) = &self.admin_token {
@@ -40,22 +63,16 @@ impl Server {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let failed = |error: reqwest::Error| {
-            let cause = if error.is_connect() { "no server answers there" } else { "no answer" };
-            let hint = "is it running, and is this its admin listener (--admin)?";
-            if error.is_builder() {
-                return Failure::usage(format!("admin: {} is not an address", self.admin));
-            }
-            Failure::failed(format!("{}: {cause}; {hint}", self.admin))
-        };
-        let response = request.send().await.map_err(failed)?;
-        let good = response.status().is_success();
-        let answer: Value = response.json().await.map_err(failed)?;
-        if good {
-            return Ok(answer);
+        request.send().await.map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &reqwest::Error) -> Failure {
+        let cause = if error.is_connect() { "no server answers there" } else { "no answer" };
+        let hint = "is it running, and is this its admin listener (--admin)?";
+        if error.is_builder() {
+            return Failure::usage(format!("admin: {} is not an address", self.admin));
         }
-        let detail = answer["detail"].as_str().unwrap_or("the server refused");
-        Err(Failure::failed(detail))
+        Failure::failed(format!("{}: {cause}; {hint}", self.admin))
     }
 }
 

@@ -10,10 +10,11 @@ use kernel::ids::SystemIds;
 use tokio::runtime::Handle;
 
 use super::RestoreArgs;
-use crate::backup::{reader, refused, with_bar};
+use crate::backup::{reader, refused};
 use crate::data::Data;
 use crate::failure::Failure;
 use crate::output;
+use crate::progress::with_bar;
 use crate::settings::Settings;
 
 /// Restores into `settings.data`.

@@ -31,6 +31,7 @@ mod restart;
 mod s3;
 mod server;
 mod sign_in;
+mod stats;
 mod suspension;
 mod tls;
 mod tracing;
