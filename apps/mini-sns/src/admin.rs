@@ -23,6 +23,7 @@
 
 pub(crate) mod client;
 mod moderation;
+pub(crate) mod token;
 
 use std::sync::Arc;
 

@@ -18,6 +18,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::admin::token;
 use crate::cli::Serve;
 use crate::failure::Failure;
 use crate::listener::{self, Client, Listener};
@@ -38,6 +39,9 @@ const CLOSING_WAIT: Duration = Duration::from_millis(500);
 pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
     let mut settings =
         Settings::read(options.options, options.config.as_deref()).map_err(Failure::usage)?;
+    let admin_token =
+        token::given(settings.admin_token.as_deref(), settings.admin_token_file.as_deref())
+            .map_err(Failure::usage)?;
     logging::start(settings.log_format, &settings.log_filter).map_err(Failure::usage)?;
     // From here on a signal is an orderly stop, however early it comes.
     let mut signals = Signals::listen()?;
@@ -52,7 +56,7 @@ pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
     let stop = Stop::default();
     let mut background = world.start(&stop);
     let router = world.router(&settings);
-    let admin = admin::router(Arc::clone(&world), metrics, settings.admin_token.clone());
+    let admin = admin::router(Arc::clone(&world), metrics, admin_token);
 
     let scheme = if tls.is_some() { "https" } else { "http" };
     let url = format!("{scheme}://{}", settings.listen);

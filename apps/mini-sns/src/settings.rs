@@ -81,6 +81,8 @@ settings! {
         chaos_seed: u64,
         /// Bearer token that the admin listener asks for; needed when it is not on loopback
         admin_token: String,
+        /// The same in a file that only its owner may read
+        admin_token_file: PathBuf,
         /// Where to keep copies that any moment of the last weeks comes back from: folder or s3://
         backup_dir: CopiesAt,
         /// Address of the service that has the bucket of --backup-dir, where it is not AWS

@@ -1,12 +1,15 @@
 //! The admin listener as commands ask it: `dlq`, `users`, `posts`, `reports`, `audit`, `backup`. It
 //! holds what they are about; and what it answers is printed here.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use reqwest::Method;
 use serde_json::Value;
 
+use super::token;
 use crate::failure::Failure;
 use crate::output;
 
@@ -19,6 +22,9 @@ pub(crate) struct Server {
     /// Its admin token, where it asks for one
     #[arg(long, env = "MINI_SNS_ADMIN_TOKEN", hide_env_values = true)]
     admin_token: Option<String>,
+    /// The same in a file that only its owner may read
+    #[arg(long, env = "MINI_SNS_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    admin_token_file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
@@ -57,7 +63,8 @@ impl Server {
     ) -> Result<reqwest::Response, Failure> {
         let url = format!("{}{path}", self.admin.trim_end_matches('/'));
         let mut request = reqwest::Client::new().request(method, &url);
-        if let Some(token) = &self.admin_token {
+        let token = token::given(self.admin_token.as_deref(), self.admin_token_file.as_deref());
+        if let Some(token) = token.map_err(Failure::usage)? {
             request = request.bearer_auth(token);
         }
         if let Some(body) = body {

@@ -25,9 +25,10 @@ impl Settings {
         if self.issuer.as_ref().is_some_and(|issuer| issuer.trim().is_empty()) {
             return Err("issuer: an address such as https://sns.example is wanted".into());
         }
-        if !self.admin_listen.ip().is_loopback() && self.admin_token.is_none() {
+        let has_token = self.admin_token.is_some() || self.admin_token_file.is_some();
+        if !self.admin_listen.ip().is_loopback() && !has_token {
             return Err(format!(
-                "admin_listen: {} is not a loopback address, so set admin_token",
+                "admin_listen: {} is not a loopback address, so set admin_token, or its file",
                 self.admin_listen
             ));
         }

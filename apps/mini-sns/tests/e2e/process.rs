@@ -1,5 +1,7 @@
 //! The program as an operator meets it: options, exit codes, signals.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Output, Stdio};
 
 use reqwest::Method;
@@ -36,6 +38,27 @@ fn bad_usage_is_one_line_and_exit_code_2() {
     assert!(refused(&["serve", "--issuer", ""]).contains("issuer"));
     assert!(refused(&["frobnicate"]).contains("frobnicate"));
     assert!(refused(&["verify", "--data", "/no/such/dir"]).contains("/no/such/dir"));
+}
+
+#[tokio::test]
+async fn the_admin_token_is_read_from_a_file_of_its_owner_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "hush-hush\n").unwrap();
+    let mode = |mode| std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+    mode(0o600);
+    let options = ["--admin-token-file", file.to_str().unwrap()];
+    let server = Server::start(&options).await;
+    let list = ["users", "find", "nobody", "--admin", &server.admin];
+    let with_file = [&list[..], &options].concat();
+    assert_eq!(run(&with_file).status.code(), Some(0));
+    assert_eq!(run(&[&list[..], &["--admin-token", "hush-hush"]].concat()).status.code(), Some(0));
+    assert_eq!(run(&list).status.code(), Some(1), "without one it is refused");
+    mode(0o644);
+    for args in [with_file, [&["serve"][..], &options].concat()] {
+        let line = refused(&args);
+        assert!(line.contains("chmod 600") && !line.contains("hush"), "{line}");
+    }
 }
 
 #[test]
