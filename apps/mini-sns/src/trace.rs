@@ -5,6 +5,8 @@
 mod export;
 mod otlp;
 mod seams;
+#[cfg(test)]
+mod suites;
 
 use std::sync::Arc;
 

@@ -1,7 +1,5 @@
 //! The embedded bus in a directory of its own, as the tests open it.
 
-#![expect(clippy::unwrap_used, reason = "a failed expectation of a test ends it")]
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -25,7 +23,7 @@ pub(crate) struct Embedded {
 
 /// A fresh one.
 pub(crate) fn stage() -> Embedded {
-    Embedded { dir: tempfile::tempdir().unwrap(), clock: TestClock::new() }
+    Embedded { dir: tempfile::tempdir().expect("a directory"), clock: TestClock::new() }
 }
 
 /// A bus and its consumer.
@@ -73,22 +71,22 @@ impl Opened for Open {
     fn start(&self, subscriptions: Vec<Subscription>) {
         let (bus, cancel) = (Arc::clone(&self.bus), self.cancel.clone());
         let run = tokio::spawn(async move { bus.run(subscriptions, cancel).await });
-        assert!(self.run.lock().unwrap().replace(run).is_none(), "started once");
+        assert!(self.run.lock().expect("no panic").replace(run).is_none(), "started once");
     }
 
     async fn stop(self: Box<Self>) {
         self.cancel.cancel();
-        let run = self.run.lock().unwrap().take();
+        let run = self.run.lock().expect("no panic").take();
         if let Some(run) = run {
-            run.await.unwrap().unwrap();
+            run.await.expect("it ends").expect("in good order");
         }
     }
 
     async fn crash(self: Box<Self>) {
-        let run = self.run.lock().unwrap().take();
+        let run = self.run.lock().expect("no panic").take();
         if let Some(run) = run {
             run.abort();
-            assert!(run.await.unwrap_err().is_cancelled());
+            assert!(run.await.expect_err("it is broken off").is_cancelled());
         }
     }
 
@@ -106,18 +104,18 @@ impl Opened for Open {
     }
 
     async fn dead(&self, queue: &str) -> Vec<Dead> {
-        let page = self.bus.dead_list(queue, None, PAGE_MAX).await.unwrap();
+        let page = self.bus.dead_list(queue, None, PAGE_MAX).await.expect("a page");
         let dead = page.items.into_iter().map(|letter| Dead {
             id: letter.id,
             receives: letter.receives,
             reason: letter.reason,
-            message: letter.message.unwrap(),
+            message: letter.message.expect("one that can be read"),
         });
         dead.collect()
     }
 
     async fn redrive(&self, queue: &str) -> u64 {
-        self.bus.dead_redrive(Which::Queue(queue)).await.unwrap()
+        self.bus.dead_redrive(Which::Queue(queue)).await.expect("they go")
     }
 
     async fn redrive_one(&self, id: &str) -> Result<u64, Problem> {
@@ -125,6 +123,6 @@ impl Opened for Open {
     }
 
     async fn purge(&self, queue: &str) -> u64 {
-        self.bus.dead_purge(Which::Queue(queue)).await.unwrap()
+        self.bus.dead_purge(Which::Queue(queue)).await.expect("they go")
     }
 }
