@@ -2,7 +2,7 @@
 //! reaches.
 //!
 //! - `LOCK` is held for as long as it is open.
-//! - `FORMAT` names the format of everything else.
+//! - `FORMAT` names the format of everything else: 1, or 2 where it is encrypted.
 //! - `POSITION` holds the number of the last durable batch. It is written after each such batch and
 //!   not synced, so after a crash it may lag behind the data; data that lags behind it is damaged.
 //! - `DOUBT` is there after the engine failed, until its journals were written again.
@@ -10,14 +10,29 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::keep;
 
-/// The format that this version writes.
-const FORMAT: u32 = 1;
+/// The newest format that this version knows.
+const FORMAT: u32 = 2;
+
+/// The formats that a directory may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Format {
+    /// What is there is readable.
+    Plain = 1,
+    /// It is encrypted.
+    Encrypted = 2,
+}
+
+impl Format {
+    pub(crate) const fn of(is_encrypted: bool) -> Self {
+        if is_encrypted { Self::Encrypted } else { Self::Plain }
+    }
+}
 
 /// What a directory is for.
 pub(crate) struct Kind {
@@ -67,6 +82,18 @@ pub enum OpenError {
         /// The newest format known here.
         known: u32,
     },
+    /// It is encrypted, and no key was given.
+    #[error("{} is encrypted, and no key is given", dir.display())]
+    Encrypted {
+        /// Which directory.
+        dir: PathBuf,
+    },
+    /// It is not encrypted, and a key was given.
+    #[error("{} is not encrypted, and a key is given", dir.display())]
+    NotEncrypted {
+        /// Which directory.
+        dir: PathBuf,
+    },
     /// The operating system refused.
     #[error("{} cannot be opened: {what}: {source}", dir.display())]
     Io {
@@ -93,12 +120,25 @@ pub(crate) struct Directory {
 pub(crate) struct Position(File);
 
 impl Directory {
-    /// Takes the directory, making it if it is not there. Of one that is refused, nothing is
-    /// changed.
-    pub(crate) fn open(path: &Path, kind: &Kind) -> Result<Self, OpenError> {
+    /// Takes the directory, making it if it is not there, where it has the format `wanted`; any
+    /// will do where that is none. Of one that is refused, nothing is changed.
+    pub(crate) fn open(
+        path: &Path,
+        kind: &Kind,
+        wanted: Option<Format>,
+    ) -> Result<Self, OpenError> {
         let failed = |what| move |source| OpenError::Io { dir: path.to_owned(), what, source };
         std::fs::create_dir_all(path).map_err(failed("creating the directory"))?;
         let format = read_format(path, kind)?;
+        match (format, wanted) {
+            (Some(Format::Encrypted), Some(Format::Plain)) => {
+                return Err(OpenError::Encrypted { dir: path.to_owned() });
+            }
+            (Some(Format::Plain), Some(Format::Encrypted)) => {
+                return Err(OpenError::NotEncrypted { dir: path.to_owned() });
+            }
+            _ => {}
+        }
         let lock = lock(path)?;
         let engine = path.join(kind.engine);
         keep::settle_leftovers(&engine).map_err(failed("putting back the engine's files"))?;
@@ -126,7 +166,8 @@ impl Directory {
             return Err(damaged(path, "its engine directory is missing or incomplete"));
         }
         if format.is_none() {
-            write_format(path, kind).map_err(failed("writing FORMAT"))?;
+            let format = wanted.unwrap_or(Format::Plain);
+            write_format(path, kind, format).map_err(failed("writing FORMAT"))?;
         }
         if !engine_made {
             this.clear_unfinished()?;
@@ -279,7 +320,7 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn read_format(path: &Path, kind: &Kind) -> Result<Option<u32>, OpenError> {
+fn read_format(path: &Path, kind: &Kind) -> Result<Option<Format>, OpenError> {
     let text = match std::fs::read_to_string(path.join("FORMAT")) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -293,18 +334,24 @@ fn read_format(path: &Path, kind: &Kind) -> Result<Option<u32>, OpenError> {
         Some(found) if found > FORMAT => {
             Err(OpenError::Newer { dir: path.to_owned(), found, known: FORMAT })
         }
-        Some(found) => Ok(Some(found)),
-        None => Err(damaged(path, "its FORMAT file cannot be read")),
+        Some(1) => Ok(Some(Format::Plain)),
+        Some(2) => Ok(Some(Format::Encrypted)),
+        _ => Err(damaged(path, "its FORMAT file cannot be read")),
     }
 }
 
-fn write_format(path: &Path, kind: &Kind) -> io::Result<()> {
-    let words = kind.words;
+fn write_format(path: &Path, kind: &Kind, format: Format) -> io::Result<()> {
+    let (words, format) = (kind.words, format as u32);
     let unfinished = path.join("FORMAT.new");
-    std::fs::write(&unfinished, format!("{words}{FORMAT}\n"))?;
+    std::fs::write(&unfinished, format!("{words}{format}\n"))?;
     File::open(&unfinished)?.sync_all()?;
     std::fs::rename(&unfinished, path.join("FORMAT"))?;
     sync_dir(path)
+}
+
+/// A new file that only its owner can read: passwords' hashes and keys are in it.
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 pub(crate) fn sync_dir(path: &Path) -> io::Result<()> {

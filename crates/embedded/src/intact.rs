@@ -32,7 +32,7 @@ pub fn bus(dir: impl AsRef<Path>) -> Result<(), OpenError> {
 }
 
 fn check(dir: &Path, kind: &Kind) -> Result<(), OpenError> {
-    let directory = Directory::open(dir, kind)?;
+    let directory = Directory::open(dir, kind, None)?;
     directory.check_whole()?;
     let failed = |source| OpenError::Io { dir: dir.to_owned(), what: "checking its files", source };
     let keyspaces = directory.engine().join("keyspaces");

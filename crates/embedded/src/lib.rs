@@ -6,6 +6,7 @@
 pub mod backup;
 pub mod bus;
 mod directory;
+pub mod encryption;
 pub mod feed;
 pub mod identity;
 pub mod intact;

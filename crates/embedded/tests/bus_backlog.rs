@@ -62,7 +62,7 @@ async fn a_long_backlog_is_drained_steadily_in_bounded_memory() {
     let specs = [QueueSpec { name: QUEUE, kinds: EventKind::ALL }];
     let (policy, options) = (QueuePolicy::default(), Options::default());
     let before = memory_bytes();
-    let bus = Bus::open(dir.path(), policy, options, clock.clone(), &specs).unwrap();
+    let bus = Bus::open(dir.path(), policy, options.clone(), clock.clone(), &specs).unwrap();
     let filling = Instant::now();
     for _ in 0..EVENTS / 1_000 {
         bus.publish(&events(&ids, &clock, 1_000)).await.unwrap();
@@ -73,7 +73,7 @@ async fn a_long_backlog_is_drained_steadily_in_bounded_memory() {
     drop(bus);
 
     let opening = Instant::now();
-    let bus = Bus::open(dir.path(), policy, options, clock.clone(), &specs).unwrap();
+    let bus = Bus::open(dir.path(), policy, options.clone(), clock.clone(), &specs).unwrap();
     let opened = opening.elapsed();
     assert_eq!(bus.stats()[0].waiting, u64::try_from(EVENTS).unwrap());
     let counter = Arc::new(Counter::default());

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation of a test ends it")]
 
 mod bus_stage;
+mod encrypted;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -70,9 +71,9 @@ async fn a_second_bus_on_the_same_directory_is_refused() {
 async fn a_later_format_is_refused() {
     let stage = stage();
     drop(open(&stage).await);
-    std::fs::write(stage.dir.path().join("FORMAT"), "mini-sns bus 2\n").unwrap();
+    std::fs::write(stage.dir.path().join("FORMAT"), "mini-sns bus 3\n").unwrap();
     let error = refused(&stage);
-    assert!(matches!(error, OpenError::Newer { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 3, known: 2, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -345,4 +346,30 @@ async fn a_message_that_cannot_be_read_is_laid_aside_as_it_is() {
     assert_eq!(opened.bus.dead_redrive(Which::Queue(QUEUE)).await.unwrap(), 0);
     assert_eq!(opened.bus.stats()[0].dead, 2);
     assert_eq!(opened.bus.dead_purge(Which::Queue(QUEUE)).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_sealed_message_that_was_changed_or_moved_is_laid_aside() {
+    let mut stage = stage();
+    stage.encryption = encrypted::encryption(stage.dir.path());
+    let opened = open(&stage).await;
+    opened.bus().publish(&likes(&stage, 4)).await.unwrap();
+    Box::new(opened).stop().await;
+    let db = fjall::Database::builder(stage.dir.path().join("queues")).open().unwrap();
+    let rows = db.keyspace("queues", fjall::KeyspaceCreateOptions::default).unwrap();
+    let key = |pos: u8| [b"mown\0\0\0\0\0\0\0\0", &[pos][..]].concat();
+    let mut changed = rows.get(key(0)).unwrap().unwrap().to_vec();
+    changed[30] ^= 1;
+    rows.insert(key(0), changed).unwrap();
+    rows.insert(key(1), rows.get(key(2)).unwrap().unwrap()).unwrap();
+    rows.insert(key(2), r#"{"queued":1767225600000,"message":{"later":1}}"#).unwrap();
+    drop((rows, db));
+    let opened = open(&stage).await;
+    let recorder = Recorder::always(Verdict::Done);
+    opened.start(vec![recorder.on(QUEUE, 10)]);
+    opened.drained().await;
+    assert_eq!(recorder.seen().len(), 1);
+    let dead = opened.bus.dead_list(QUEUE, None, 10).await.unwrap().items;
+    assert_eq!(dead.len(), 3, "{dead:?}");
+    assert!(dead.iter().all(|dead| dead.message.is_none() && dead.body.contains("sealed")));
 }

@@ -1,5 +1,8 @@
-//! The table suite on the embedded table: as it comes, with hardly a cache, and on a bad day.
+//! The table suite on the embedded table: as it comes, encrypted, with hardly a cache, and on a bad
+//! day.
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
+
+mod encrypted;
 
 use std::sync::Arc;
 
@@ -18,6 +21,34 @@ mod as_it_comes {
 
     fn make() -> Fixture {
         let (store, clock, dir) = open(Options::default());
+        Fixture::new(Arc::new(store), clock).keeping(dir)
+    }
+
+    conformance::table_suite!(make);
+}
+
+mod as_it_comes_encrypted {
+    use super::{Arc, Fixture, Options, encrypted, open};
+
+    fn make() -> Fixture {
+        let keys = tempfile::tempdir().unwrap();
+        let encryption = encrypted::encryption(keys.path());
+        let (store, clock, dir) = open(Options { encryption, ..Options::default() });
+        Fixture::new(Arc::new(store), clock).keeping(dir)
+    }
+
+    conformance::table_suite!(make);
+}
+
+mod encrypted_with_all_sort_keys_hidden {
+    use super::{Arc, Fixture, Options, encrypted, open};
+
+    fn make() -> Fixture {
+        let keys = tempfile::tempdir().unwrap();
+        let encryption = encrypted::encryption(keys.path());
+        // Hardly a cache, so that what is stored is read.
+        let options = Options { cache_bytes: 4096, hidden_sorts: &[""], ..Options::default() };
+        let (store, clock, dir) = open(Options { encryption, ..options });
         Fixture::new(Arc::new(store), clock).keeping(dir)
     }
 

@@ -1,6 +1,8 @@
 //! The embedded table when its process is killed or its disk fails.
 #![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 
+mod encrypted;
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -17,11 +19,18 @@ use kernel::table::{Condition, Key, Query, Scatter, Table, TableError, Write, ge
 
 /// Names the directory to the child; without it, the child's test has nothing to do.
 const CHILD_DIR: &str = "MINI_SNS_TABLE_CRASH_DIR";
+const CHILD_ENCRYPTED: &str = "MINI_SNS_TABLE_CRASH_ENCRYPTED";
 const CHILD_FIRST: &str = "MINI_SNS_TABLE_CRASH_FIRST";
 const WRITERS: usize = 8;
 
 fn open(dir: &Path) -> Store {
     let options = Options { memtable_bytes: 256 * 1024, ..Options::default() };
+    Store::open(dir, options, TestClock::new()).unwrap()
+}
+
+fn open_encrypted(dir: &Path) -> Store {
+    let encryption = encrypted::encryption(dir);
+    let options = Options { memtable_bytes: 256 * 1024, encryption, ..Options::default() };
     Store::open(dir, options, TestClock::new()).unwrap()
 }
 
@@ -35,6 +44,8 @@ fn pair(n: u64) -> (Key, Key) {
 async fn child_writes_until_it_is_killed() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
     let first: u64 = std::env::var(CHILD_FIRST).unwrap().parse().unwrap();
+    let is_encrypted = std::env::var_os(CHILD_ENCRYPTED).is_some();
+    let open = if is_encrypted { open_encrypted } else { open };
     let store = Arc::new(open(Path::new(&dir)));
     let mut tasks = tokio::task::JoinSet::new();
     for writer in 0..WRITERS as u64 {
@@ -81,8 +92,12 @@ struct Answered {
 
 /// Lets a child write from number `first` on, kills it after `lines` answers, and takes down all
 /// that it was told.
-fn kill_after(dir: &Path, first: u64, lines: usize, answered: &mut Answered) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+fn kill_after(dir: &Path, first: u64, lines: usize, encrypted: bool, answered: &mut Answered) {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    if encrypted {
+        child.env(CHILD_ENCRYPTED, "1");
+    }
+    let mut child = child
         .args(["child_writes_until_it_is_killed", "--exact", "--nocapture", "--test-threads=1"])
         .env(CHILD_DIR, dir)
         .env(CHILD_FIRST, first.to_string())
@@ -113,11 +128,21 @@ fn kill_after(dir: &Path, first: u64, lines: usize, answered: &mut Answered) {
 
 #[tokio::test]
 async fn killed_again_and_again_it_loses_nothing_it_answered() {
+    killed_again_and_again(8, false).await;
+}
+
+#[tokio::test]
+async fn encrypted_it_loses_nothing_either() {
+    killed_again_and_again(4, true).await;
+}
+
+async fn killed_again_and_again(rounds: u64, is_encrypted: bool) {
+    let open = if is_encrypted { open_encrypted } else { open };
     let dir = tempfile::tempdir().unwrap();
     let mut answered = Answered::default();
-    for round in 0..8 {
+    for round in 0..rounds {
         let lines = 200 + 171 * usize::try_from(round).unwrap();
-        kill_after(dir.path(), round * 1_000_000, lines, &mut answered);
+        kill_after(dir.path(), round * 1_000_000, lines, is_encrypted, &mut answered);
         let store = open(dir.path());
         let sorts = |partition: &str| -> BTreeSet<String> {
             store.items(partition).map(|item| item.unwrap().key.sort).collect()
@@ -133,7 +158,7 @@ async fn killed_again_and_again_it_loses_nothing_it_answered() {
         let count = get_one(&store, Key::new("count", "")).await.unwrap().unwrap();
         assert_eq!(usize::try_from(count.count).unwrap(), left.len());
     }
-    assert!(answered.written.len() > 2000);
+    assert!(answered.written.len() as u64 > 250 * rounds);
 }
 
 /// Writes rows of 4 KiB until the engine refuses; gives how many were answered.

@@ -106,10 +106,10 @@ async fn a_newer_format_is_refused_and_left_alone() {
     put(&open(&dir).unwrap(), "kept").await;
     let format = dir.path().join("user/FORMAT");
     let before = std::fs::read_to_string(&format).unwrap();
-    std::fs::write(&format, "mini-sns table 2\n").unwrap();
+    std::fs::write(&format, "mini-sns table 3\n").unwrap();
     let error = refused(&dir);
-    assert!(matches!(error, OpenError::Newer { found: 2, known: 1, .. }), "{error:?}");
-    assert_eq!(std::fs::read_to_string(&format).unwrap(), "mini-sns table 2\n");
+    assert!(matches!(error, OpenError::Newer { found: 3, known: 2, .. }), "{error:?}");
+    assert_eq!(std::fs::read_to_string(&format).unwrap(), "mini-sns table 3\n");
     std::fs::write(&format, before).unwrap();
     let store = open(&dir).unwrap();
     assert!(get_one(&store, Key::new("p", "kept")).await.unwrap().is_some());

@@ -67,6 +67,7 @@ pub use audit::{audit, count, repair};
 pub use model::MADE_UP_HANDLE_CHARACTERS;
 pub use operate::{Account, Outcome};
 pub use react::QUEUES;
+pub use store::SEARCH as SORTED_BY_NAMES;
 
 /// The limits of the user service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

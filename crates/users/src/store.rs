@@ -11,7 +11,8 @@ use crate::{care, search};
 
 pub(crate) const PROFILES: &str = "profile#";
 pub(crate) const HANDLES: &str = "handle#";
-pub(crate) const SEARCH: &str = "search#";
+/// What partitions begin with whose sort keys hold what people are called.
+pub const SEARCH: &str = "search#";
 
 /// Whose a handle is.
 #[derive(Serialize, Deserialize)]

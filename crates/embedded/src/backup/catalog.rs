@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::chunk::hex;
-use super::{BackupError, names, private_file};
-use crate::directory::sync_dir;
+use super::{BackupError, names};
+use crate::directory::{private_file, sync_dir};
 
 const FORMAT: u32 = 1;
 const NOTED_BYTES: usize = 128 << 20;

@@ -22,8 +22,9 @@ use fjall::Slice;
 use kernel::Time;
 use sha2::{Digest, Sha256};
 
+use super::BackupError;
 use super::tap::{Batch, Row};
-use super::{BackupError, private_file};
+use crate::directory::private_file;
 
 const MAGIC: &[u8; 4] = b"MSNB";
 const FORMAT: u8 = 1;

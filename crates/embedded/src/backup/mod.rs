@@ -8,6 +8,7 @@
 //! ```text
 //! DIR/{id of the data}/LOCK
 //!                      MANIFEST           which files the log has, and how far each reaches
+//!                      KEY                the locked data key, where the data is encrypted
 //!                      log/{number}       chunks: the signing keys, batches
 //!                      base/{number}/MANIFEST
 //!                                    {part}     chunks: rows
@@ -27,9 +28,9 @@ mod restore;
 mod tap;
 mod writer;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -46,6 +47,7 @@ pub use self::restore::{Progress, begin, finish, restore, scratch, unfinished};
 pub(crate) use self::tap::{Row, Tap};
 use self::writer::{Command, Writer};
 use crate::bus::Bus;
+use crate::encryption::{Encryption, EncryptionError};
 use crate::table::Store;
 
 /// How copies are kept.
@@ -67,6 +69,9 @@ pub struct Options {
     pub base_rests: u32,
     /// Free bytes of the copies' file system under which nothing more is written there.
     pub free_space_floor_bytes: u64,
+    /// Whether the data is encrypted. Its copies are then as well, by the same key, since rows are
+    /// copied as they are stored; the locked key is kept with them.
+    pub encryption: Encryption,
 }
 
 impl Default for Options {
@@ -81,6 +86,7 @@ impl Default for Options {
             queue_bytes_max: 16 << 20,
             base_rests: 3,
             free_space_floor_bytes: 64 << 20,
+            encryption: Encryption::default(),
         }
     }
 }
@@ -102,6 +108,9 @@ pub enum BackupError {
     /// There is no such moment, or no room for it, or more than one.
     #[error("{0}")]
     Refused(String),
+    /// Their key is missing or another one, or they have none.
+    #[error("{0}")]
+    Encryption(String),
     /// The operating system or the storage engine refused.
     #[error("{}: {what}", path.display())]
     Failed {
@@ -110,6 +119,12 @@ pub enum BackupError {
         /// The refusal.
         what: String,
     },
+}
+
+impl From<EncryptionError> for BackupError {
+    fn from(error: EncryptionError) -> Self {
+        Self::Encryption(error.to_string())
+    }
 }
 
 impl BackupError {
@@ -190,7 +205,8 @@ impl Backup {
         let dir = options.dir.clone();
         let moments = tap::Moments::new(clock);
         let shipper = options.bucket.clone();
-        let shipper = shipper.map(|bucket| Shipper::start(bucket, &dir.join(id), id));
+        let shipper =
+            shipper.map(|bucket| Shipper::start(bucket, &dir.join(id), id, &options.encryption));
         let shipper = shipper.transpose()?;
         let mut writer = Writer::open(options, id, keys, sources, moments, &commands, receiver)?;
         writer.shipped_by(shipper.as_ref().map(|shipper| Box::new(shipper.due()) as _));
@@ -223,11 +239,6 @@ impl Drop for Backup {
             tracing::error!("the writer of backups panicked");
         }
     }
-}
-
-/// A new file that only its owner can read: passwords' hashes and signing keys are in it.
-fn private_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 fn private_dir(path: &Path) -> io::Result<()> {

@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{Copied, LogFile, Plan, log_path, seal, unseal};
 use super::chunk::{ChunkReader, Content, Kind};
 use super::tap::Batch;
-use super::{BackupError, names, private_dir, private_file};
-use crate::directory::{Directory, OpenError, sync_dir};
+use super::{BackupError, names, private_dir};
+use crate::directory::{Directory, OpenError, private_file, sync_dir};
+use crate::encryption::{Encryption, OperatorKeys};
 use crate::{bus, pace, table};
 
 const RESTORE: &str = "RESTORE";
@@ -47,6 +48,11 @@ impl Progress {
 }
 
 impl Plan {
+    /// How the copies are encrypted, as far as the operator's keys open them.
+    pub fn encryption(&self, operator: Option<&OperatorKeys>) -> Result<Encryption, BackupError> {
+        Ok(Encryption::open(&self.copies, operator)?)
+    }
+
     /// Bytes to read: the base, and the log once for each database.
     pub fn bytes(&self) -> u64 {
         let log: u64 = self.files.iter().map(|file| file.bytes).sum();
@@ -99,7 +105,8 @@ pub fn finish(to: &Path) -> Result<(), BackupError> {
     removed.and_then(|()| sync_dir(to)).map_err(|error| BackupError::failed(&dir, error))
 }
 
-/// Restores into `to`, which is empty, absent, or left by the same restore.
+/// Restores into `to`, which is empty, absent, or left by the same restore. Rows are written as
+/// they were copied, so the options name the plan's own encryption.
 pub fn restore(
     plan: &Plan,
     to: &Path,
@@ -107,6 +114,7 @@ pub fn restore(
     progress: &Progress,
 ) -> Result<(), BackupError> {
     begin(plan, to)?;
+    options.encryption.keep(to)?;
     keys(plan, &to.join(KEYS))?;
     let part = |index| Part::open(plan, index, to, options, progress)?.restore();
     std::thread::scope(|scope| {
@@ -240,7 +248,7 @@ impl<'a> Part<'a> {
         let name = &plan.base.parts[index].name;
         let dir = to.join(name);
         let opened = match name.as_str() {
-            BUS => bus::open_engine(&dir),
+            BUS => bus::open_engine(&dir, &options.encryption),
             _ => table::open_engine(&dir, options),
         };
         let refused = |error: OpenError| BackupError::Refused(error.to_string());

@@ -100,6 +100,7 @@ impl Writer {
         }
         let lock = lock(&dir)?;
         let parts: Vec<_> = sources.iter().map(|source| source.name().to_owned()).collect();
+        options.encryption.keep(&dir)?;
         let manifest = dir.join(MANIFEST);
         if !manifest.exists() {
             seal(&manifest, &Log::new(id.to_owned(), parts.clone())).map_err(failed)?;

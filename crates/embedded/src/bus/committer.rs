@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Shared;
 use super::queue::State;
 use super::store::{
-    DeadRow, Kind, POSITION_KEY, Store, Tally, Tries, dead_row, json, key, tally_key,
+    DeadRow, Kind, POSITION_KEY, Store, Tally, Tries, dead_row, json, key, sealed, tally_key,
 };
 use crate::backup::Row as RawRow;
 use crate::opening::Backoff;
@@ -309,6 +309,9 @@ impl Committer {
         let mut position = self.position;
         if !writes.is_empty() {
             position += 1;
+            for (key, value) in &mut writes {
+                *value = value.take().map(|it| sealed(&self.shared.cipher, position, key, it));
+            }
             writes.push((POSITION_KEY.into(), Some(Slice::from(position.to_le_bytes()))));
         }
         let tap = self.shared.tap().filter(|_| !writes.is_empty());

@@ -28,7 +28,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fjall::PersistMode;
+use fjall::{OwnedWriteBatch, PersistMode, Slice};
 use kernel::bus::{BusError, Message, QueuePolicy, QueueSpec};
 use kernel::{Clock, Event, Problem, Time};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -38,11 +38,12 @@ use self::committer::{Committer, Job, Row};
 use self::queue::{Bounds, Queue};
 use self::store::{Kind, Store, Tally, Tries};
 use crate::backup::{Rows, Source, Tap};
-use crate::directory::{BUS, Directory, OpenError};
+use crate::directory::{BUS, Directory, Format, OpenError};
+use crate::encryption::{Cipher, Encryption};
 use crate::keep::Keep;
 
 /// What the bus may use.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Options {
     /// Messages of a queue held in memory ahead of its workers, at most.
     pub window_messages: usize,
@@ -61,6 +62,8 @@ pub struct Options {
     pub clock_recheck: Duration,
     /// For tests: delivers everything twice and in any order, by this seed.
     pub chaos: Option<u64>,
+    /// Whether and how what is stored is encrypted.
+    pub encryption: Encryption,
 }
 
 impl Default for Options {
@@ -74,6 +77,7 @@ impl Default for Options {
             free_space_floor_bytes: 16 << 20,
             clock_recheck: Duration::from_millis(250),
             chaos: None,
+            encryption: Encryption::default(),
         }
     }
 }
@@ -85,6 +89,14 @@ impl Options {
             bytes: self.window_bytes,
             in_flight: self.in_flight_max,
         }
+    }
+
+    const fn format(&self) -> Format {
+        Format::of(self.encryption.is_on())
+    }
+
+    fn cipher(&self) -> Cipher {
+        self.encryption.cipher("bus", &[])
     }
 }
 
@@ -98,6 +110,8 @@ struct Shared {
     policy: QueuePolicy,
     options: Options,
     clock: Arc<dyn Clock>,
+    /// How what is stored is written.
+    cipher: Cipher,
     /// Counts commits, for those who wait for quiet.
     changes: watch::Sender<u64>,
     /// Counts the times the clock was said to have moved.
@@ -130,7 +144,7 @@ impl Shared {
     /// Meanwhile readers are refused: the async workers must not wait at the lock for the disk.
     fn reopen(&self) -> Result<(Vec<Tally>, u64), OpenError> {
         self.close();
-        let (store, position) = Store::open(&self.directory, self.options.cache_bytes)?;
+        let (store, position) = Store::open(&self.directory, &self.options)?;
         let names = self.queues.iter().map(|queue| queue.name);
         let tallies = tallies(&store, &self.directory.path, names)?;
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = Some(store);
@@ -165,9 +179,9 @@ impl Bus {
         clock: Arc<dyn Clock>,
         queues: &[QueueSpec],
     ) -> Result<Arc<Self>, OpenError> {
-        let directory = Directory::open(dir, &BUS)?;
+        let directory = Directory::open(dir, &BUS, Some(options.format()))?;
         let keep = Keep::take(&directory);
-        let (store, mut position) = Store::open(&directory, options.cache_bytes)?;
+        let (store, mut position) = Store::open(&directory, &options)?;
         let mut tallies = tallies(&store, dir, queues.iter().map(|spec| spec.name))?;
         let in_hand = hand::read(dir)?;
         let counted = count_receives(&store, &policy, clock.now(), queues, &mut tallies, &in_hand);
@@ -182,12 +196,13 @@ impl Bus {
             directory,
             queues: specs.map(|(spec, tally)| Queue::new(spec.name, spec.kinds, *tally)).collect(),
             policy,
+            dice: options.chaos.map(Dice::new),
+            cipher: options.cipher(),
             options,
             clock,
             changes: watch::Sender::new(0),
             ticks: watch::Sender::new(0),
             suspect: AtomicBool::new(false),
-            dice: options.chaos.map(Dice::new),
             tap: RwLock::default(),
         });
         // Bounded all the same: publishers wait for their answers, and what is in hand has a limit.
@@ -315,9 +330,11 @@ impl Source for Bus {
 /// The engine of the bus in `dir`, for who fills it by another way than publishing.
 pub(crate) fn open_engine(
     dir: &Path,
+    encryption: &Encryption,
 ) -> Result<(Directory, fjall::Database, fjall::Keyspace), OpenError> {
-    let directory = Directory::open(dir, &BUS)?;
-    let (Store { db, rows }, _) = Store::open(&directory, Options::default().cache_bytes)?;
+    let options = Options { encryption: encryption.clone(), ..Options::default() };
+    let directory = Directory::open(dir, &BUS, Some(options.format()))?;
+    let (Store { db, rows, .. }, _) = Store::open(&directory, &options)?;
     Ok((directory, db, rows))
 }
 
@@ -348,7 +365,13 @@ fn count_receives(
     if in_hand.iter().all(|(_, messages)| messages.is_empty()) {
         return Ok(false);
     }
+    // As every other batch it has a number, so that copies know that they lack it.
+    let position = store.position().map_err(|error| error.to_string())? + 1;
     let mut batch = store.db.batch().durability(Some(PersistMode::SyncData));
+    let put = |batch: &mut OwnedWriteBatch, key: Vec<u8>, value: Slice| {
+        let value = store::sealed(&store.cipher, position, &key, value);
+        batch.insert(&store.rows, key, value);
+    };
     for (name, messages) in in_hand {
         let Some(index) = queues.iter().position(|spec| spec.name == name) else { continue };
         for (pos, receives) in messages.iter().copied() {
@@ -361,21 +384,19 @@ fn count_receives(
                 let receives = if known.alone { receives } else { known.receives };
                 let tries = Tries { receives, alone: true, reason: reason.to_owned() };
                 let key = store::key(Kind::Tries, name, pos);
-                batch.insert(&store.rows, key, store::json(&tries));
+                put(&mut batch, key, store::json(&tries));
                 continue;
             }
             tracing::error!(queue = name, pos, receives, reason, "to the dead letters");
             let dead = store::dead_row(&row, now, receives, reason);
-            batch.insert(&store.rows, store::key(Kind::Dead, name, pos), store::json(&dead));
+            put(&mut batch, store::key(Kind::Dead, name, pos), store::json(&dead));
             batch.remove(&store.rows, store::key(Kind::Message, name, pos));
             batch.remove(&store.rows, store::key(Kind::Tries, name, pos));
             tallies[index].live -= 1;
             tallies[index].dead += 1;
-            batch.insert(&store.rows, store::tally_key(name), store::json(&tallies[index]));
+            put(&mut batch, store::tally_key(name), store::json(&tallies[index]));
         }
     }
-    // As every other batch it has a number, so that copies know that they lack it.
-    let position = store.position().map_err(|error| error.to_string())? + 1;
     batch.insert(&store.rows, store::POSITION_KEY, position.to_le_bytes());
     batch.commit().map(|()| true).map_err(|error| error.to_string())
 }

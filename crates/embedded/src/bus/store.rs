@@ -8,6 +8,9 @@
 //! | `q` queue               | the queue's [`Tally`], written with every change of the queue |
 //! | `p`                     | the number of the last batch                                 |
 //!
+//! Where the bus is encrypted, every value but the number of the last batch is sealed by its
+//! [`Cipher`]; keys, which hold queues' names and numbers, are as they are.
+//!
 //! Positions are big-endian and never given twice in a queue, so a queue is read in order from its
 //! head, and the head's place is kept: nobody ever walks over the deletions before it.
 
@@ -19,8 +22,10 @@ use kernel::bus::Message;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::Options;
 use crate::backup::Rows;
 use crate::directory::{Directory, OpenError};
+use crate::encryption::Cipher;
 use crate::{opening, pace};
 
 /// Where the number of the last batch is kept.
@@ -28,6 +33,8 @@ pub(super) const POSITION_KEY: &[u8] = b"p";
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 const MEMTABLE_BYTES_MAX: u64 = 8 << 20;
 const FILES_OPEN_MAX: usize = 64;
+/// Stands for a sealed row that cannot be opened.
+const NOT_WRITTEN: &[u8] = b"a sealed row that is not what was written";
 
 /// Which kind of row a key leads to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +119,7 @@ pub(super) struct Stored {
 pub(super) struct Store {
     pub db: Database,
     pub rows: Keyspace,
+    pub cipher: Cipher,
 }
 
 /// The key of a row.
@@ -137,6 +145,23 @@ pub(super) fn refused(dir: &Path, what: &'static str, source: std::io::Error) ->
 /// Content of `dir` that cannot be understood.
 pub(super) fn damaged(dir: &Path, what: String) -> OpenError {
     OpenError::Damaged { dir: dir.to_owned(), what }
+}
+
+/// A value as it is stored under `key` by batch `position`.
+pub(super) fn sealed(cipher: &Cipher, position: u64, key: &[u8], value: Slice) -> Slice {
+    if !cipher.is_on() {
+        return value;
+    }
+    cipher.seal(position, key, value.to_vec()).into()
+}
+
+/// The value again. One that was not written so is as good as one that is no JSON: a message goes
+/// to the dead letters, and its neighbours on.
+fn opened(cipher: &Cipher, key: &[u8], value: Slice) -> Slice {
+    if !cipher.is_on() {
+        return value;
+    }
+    cipher.open(key, &value).map_or_else(|| NOT_WRITTEN.into(), |value| Slice::from(&*value))
 }
 
 fn pos_of(key: &[u8]) -> u64 {
@@ -182,20 +207,20 @@ fn read_row(row: &[u8]) -> (Time, Result<Message, String>) {
 
 impl Store {
     /// Opens or makes the engine in `directory`; also gives the number of its last batch.
-    pub(super) fn open(directory: &Directory, cache_bytes: u64) -> Result<(Self, u64), OpenError> {
-        opening::open(directory, |path| Self::start(path, cache_bytes), Self::position)
+    pub(super) fn open(directory: &Directory, options: &Options) -> Result<(Self, u64), OpenError> {
+        opening::open(directory, |path| Self::start(path, options), Self::position)
     }
 
-    fn start(path: &Path, cache_bytes: u64) -> fjall::Result<Self> {
+    fn start(path: &Path, options: &Options) -> fjall::Result<Self> {
         let db = Database::builder(path)
-            .cache_size(cache_bytes)
+            .cache_size(options.cache_bytes)
             .worker_threads(1)
             .max_cached_files(Some(FILES_OPEN_MAX))
             .max_journaling_size(JOURNAL_BYTES_MAX)
             .open()?;
-        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
-        let rows = db.keyspace("queues", options)?;
-        Ok(Self { db, rows })
+        let create = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
+        let rows = db.keyspace("queues", create)?;
+        Ok(Self { db, rows, cipher: options.cipher() })
     }
 
     /// The number of the last batch.
@@ -210,8 +235,13 @@ impl Store {
         Rows::new(&self.db, &self.rows, POSITION_KEY)
     }
 
-    fn get_json<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, String> {
+    fn get_raw(&self, key: &[u8]) -> Result<Option<Slice>, String> {
         let found = self.rows.get(key).map_err(|error| error.to_string())?;
+        Ok(found.map(|value| opened(&self.cipher, key, value)))
+    }
+
+    fn get_json<T: serde::de::DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, String> {
+        let found = self.get_raw(key)?;
         found.map(|value| serde_json::from_slice(&value).map_err(|e| e.to_string())).transpose()
     }
 
@@ -232,7 +262,7 @@ impl Store {
 
     /// A row's bytes.
     pub(super) fn get(&self, kind: Kind, queue: &str, pos: u64) -> Result<Option<Slice>, String> {
-        self.rows.get(key(kind, queue, pos)).map_err(|error| error.to_string())
+        self.get_raw(&key(kind, queue, pos))
     }
 
     /// A message, or why it cannot be read; none where it is gone.
@@ -281,8 +311,9 @@ impl Store {
         (from, to): (u64, u64),
     ) -> impl Iterator<Item = (u64, Result<Slice, String>)> + use<> {
         let range = key(kind, queue, from)..key(kind, queue, to);
-        self.rows.range(range).map(|guard| match guard.into_inner() {
-            Ok((key, value)) => (pos_of(&key), Ok(value)),
+        let cipher = self.cipher.clone();
+        self.rows.range(range).map(move |guard| match guard.into_inner() {
+            Ok((key, value)) => (pos_of(&key), Ok(opened(&cipher, &key, value))),
             Err(error) => (0, Err(error.to_string())),
         })
     }

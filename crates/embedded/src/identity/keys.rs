@@ -1,5 +1,6 @@
 //! The keys that access tokens are signed with: two Ed25519 pairs in one file, of which the first
-//! signs and both verify. The file is replaced as a whole, so a crash leaves the old or the new.
+//! signs and both verify. The file is replaced as a whole, so a crash leaves the old or the new;
+//! where the data is encrypted, it is one sealed value.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -16,8 +17,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::encryption::Cipher;
+
 /// Pairs in the file: the one that signs and the one before it.
 const PAIRS_MAX: usize = 2;
+const FILE: &str = "signing.json";
 
 /// Why the signing keys cannot be used. The text is one line that says what and where.
 #[derive(Debug, thiserror::Error)]
@@ -93,24 +97,29 @@ impl Pair {
 /// The keys at work.
 pub(super) struct Keys {
     path: PathBuf,
+    cipher: Cipher,
     pairs: RwLock<Arc<[Pair]>>,
 }
 
 impl Keys {
     /// Reads `signing.json` in `dir`, or makes it with one new pair where there is none.
-    pub(super) fn open(dir: &Path, ids: &dyn Ids) -> Result<Self, KeysError> {
-        let path = dir.join("signing.json");
+    pub(super) fn open(dir: &Path, cipher: Cipher, ids: &dyn Ids) -> Result<Self, KeysError> {
+        let path = dir.join(FILE);
         let pairs: Arc<[Pair]> = match fs::read(&path) {
-            Ok(bytes) => read(&path, &bytes)?.into(),
+            Ok(bytes) => {
+                let opened = cipher.open(FILE.as_bytes(), &bytes);
+                let opened = opened.ok_or_else(|| KeysError::damaged(&path, "not as sealed"))?;
+                read(&path, &opened)?.into()
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let pair = Pair::from_seed(&ids.secret());
                 let pairs = [pair.map_err(|reason| KeysError::new(&path, reason))?];
-                store(&path, &pairs)?;
+                store(&path, &cipher, &pairs)?;
                 pairs.into()
             }
             Err(error) => return Err(KeysError::new(&path, error.to_string())),
         };
-        Ok(Self { path, pairs: RwLock::new(pairs) })
+        Ok(Self { path, cipher, pairs: RwLock::new(pairs) })
     }
 
     /// Signs with a new pair from now on; the present one goes on verifying, the one before it no
@@ -124,7 +133,7 @@ impl Keys {
             let kept = Pair::from_stored(&pair.stored);
             next.push(kept.map_err(|reason| KeysError::new(&self.path, reason))?);
         }
-        store(&self.path, &next)?;
+        store(&self.path, &self.cipher, &next)?;
         *pairs = next.into();
         Ok(())
     }
@@ -181,10 +190,12 @@ fn read(path: &Path, bytes: &[u8]) -> Result<Vec<Pair>, KeysError> {
     pairs.map_err(|reason| KeysError::damaged(path, reason))
 }
 
-fn store(path: &Path, pairs: &[Pair]) -> Result<(), KeysError> {
+fn store(path: &Path, cipher: &Cipher, pairs: &[Pair]) -> Result<(), KeysError> {
     let set = PrivateSet { keys: pairs.iter().map(|pair| pair.stored.clone()).collect() };
     let bytes =
         serde_json::to_vec_pretty(&set).map_err(|error| KeysError::new(path, error.to_string()))?;
+    // The cipher needs no nonce that differs.
+    let bytes = cipher.seal(0, FILE.as_bytes(), bytes);
     replace(path, &bytes).map_err(|error| KeysError::new(path, error.to_string()))
 }
 

@@ -44,6 +44,8 @@ use password::Passwords;
 use session::RefreshToken;
 use turnstile::Turnstiles;
 
+use crate::encryption::Encryption;
+
 /// An access token is shorter than this; longer ones are refused unread.
 const ACCESS_TOKEN_BYTES_MAX: usize = 2048;
 
@@ -74,6 +76,8 @@ pub struct Config {
     pub argon2_passes: u32,
     /// Verified access tokens that are remembered.
     pub verified_tokens_max: usize,
+    /// Whether and how the signing keys are encrypted. The table sees to itself.
+    pub encryption: Encryption,
 }
 
 impl Default for Config {
@@ -96,6 +100,7 @@ impl Default for Config {
             argon2_memory_kib: 19 * 1024,
             argon2_passes: 2,
             verified_tokens_max: 100_000,
+            encryption: Encryption::default(),
         }
     }
 }
@@ -153,7 +158,7 @@ impl EmbeddedIdentity {
             let reason = format!("a user has 1 to {QUERY_ITEMS_MAX} sessions at most");
             return Err(OpenError::Config(reason));
         }
-        let keys = Keys::open(keys_dir, &*ids)?;
+        let keys = Keys::open(keys_dir, config.encryption.cipher("keys", &[]), &*ids)?;
         let passwords = Passwords::new(&config, Arc::clone(&ids)).map_err(OpenError::Config)?;
         let verified = Verified::new(config.verified_tokens_max);
         let turnstiles = Turnstiles::default();

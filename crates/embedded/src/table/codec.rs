@@ -6,10 +6,17 @@
 //! A value is `format, header length, header, body`. The header is a row of variable-length
 //! integers (version, counter, expiry), the trailing ones left out where they are zero. A reader
 //! skips integers that it does not know, so fields can be added at the end without a new format.
+//!
+//! Where the store is encrypted, its [`Cipher`] changes values and names of keys into what is
+//! stored; what is said above of keys holds for those too.
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use kernel::Time;
 use kernel::table::{Item, Key, TableError};
+
+use crate::encryption::Cipher;
 
 /// Where the store keeps the number of its last batch.
 pub(super) const POSITION_KEY: &[u8] = b"\0seq";
@@ -40,7 +47,12 @@ impl Row {
         Item { key, body, count, version, expires_at }
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// As it is stored under the stored key `key`.
+    pub(super) fn stored(&self, cipher: &Cipher, key: &[u8]) -> Vec<u8> {
+        cipher.seal(self.version, key, self.encode())
+    }
+
+    fn encode(&self) -> Vec<u8> {
         let expiry = self.expires_at.map_or(0, |at| zigzag(at.millis()).saturating_add(1));
         let fields = [self.version, zigzag(self.count), expiry];
         let known = match fields {
@@ -59,7 +71,20 @@ impl Row {
         out
     }
 
-    pub(super) fn decode(value: &[u8]) -> Option<Self> {
+    fn decode(value: Cow<'_, [u8]>) -> Option<Self> {
+        let (row, body_len) = Self::head(&value)?;
+        let body = match value {
+            Cow::Borrowed(value) => Bytes::copy_from_slice(&value[value.len() - body_len..]),
+            Cow::Owned(value) => {
+                let at = value.len() - body_len;
+                Bytes::from(value).slice(at..)
+            }
+        };
+        Some(Self { body, ..row })
+    }
+
+    /// The row without its body, and how long that is.
+    fn head(value: &[u8]) -> Option<(Self, usize)> {
         let (&[format, header_len], rest) = value.split_first_chunk::<2>()?;
         if format != FORMAT {
             return None;
@@ -69,27 +94,29 @@ impl Row {
             if header.is_empty() { Some(0) } else { take_varint(&mut header) }
         };
         let (version, count, expiry) = (field()?, field()?, field()?);
-        Some(Self {
-            body: Bytes::copy_from_slice(body),
+        let row = Self {
+            body: Bytes::new(),
             count: unzigzag(count),
             version,
             expires_at: expiry.checked_sub(1).map(|code| Time::from_millis(unzigzag(code))),
-        })
+        };
+        Some((row, body.len()))
     }
 }
 
 /// A value that is there must be readable; anything else is a defect or a damaged disk.
-pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<Row, TableError> {
-    Row::decode(value).ok_or_else(|| {
+pub(super) fn decode(cipher: &Cipher, key: &[u8], value: &[u8]) -> Result<Row, TableError> {
+    cipher.open(key, value).and_then(Row::decode).ok_or_else(|| {
         TableError::Malformed(format!("stored item {:?}", String::from_utf8_lossy(key)))
     })
 }
 
-pub(super) fn encode_key(key: &Key) -> Vec<u8> {
-    join(&key.partition, &key.sort)
+pub(super) fn encode_key(cipher: &Cipher, key: &Key) -> Vec<u8> {
+    let (partition, sort) = cipher.key(key);
+    join(&partition, &sort)
 }
 
-/// The bytes of the key in `partition` at `sort`.
+/// The bytes of the stored key in `partition` at `sort`.
 pub(super) fn join(partition: &str, sort: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(partition.len() + 1 + sort.len());
     out.extend_from_slice(partition.as_bytes());
@@ -106,12 +133,12 @@ pub(super) fn after(partition: &str) -> Vec<u8> {
     out
 }
 
-pub(super) fn decode_key(bytes: &[u8]) -> Result<Key, TableError> {
+pub(super) fn decode_key(cipher: &Cipher, bytes: &[u8]) -> Result<Key, TableError> {
     let parsed = || {
         let nul = bytes.iter().position(|&byte| byte == 0)?;
         let partition = std::str::from_utf8(&bytes[..nul]).ok()?;
         let sort = std::str::from_utf8(&bytes[nul + 1..]).ok()?;
-        Some(Key::new(partition, sort))
+        cipher.open_key(Key::new(partition, sort))
     };
     parsed().ok_or_else(|| {
         TableError::Malformed(format!("stored key {:?}", String::from_utf8_lossy(bytes)))
@@ -178,7 +205,7 @@ mod tests {
         ) {
             let expires_at = millis.map(Time::from_millis);
             let row = Row { body: body.into(), count, version, expires_at };
-            assert_eq!(Row::decode(&row.encode()), Some(row));
+            assert_eq!(Row::decode(row.encode().into()), Some(row));
         }
 
         #[test]
@@ -186,13 +213,14 @@ mod tests {
             let key =
                 |(partition, sort): (String, String)| Key::new(partition.replace('\0', ""), sort);
             let (a, b) = (key(a), key(b));
-            assert_eq!(encode_key(&a).cmp(&encode_key(&b)), a.cmp(&b));
-            assert_eq!(decode_key(&encode_key(&a)), Ok(a));
+            let encode = |key| encode_key(&Cipher::Plain, key);
+            assert_eq!(encode(&a).cmp(&encode(&b)), a.cmp(&b));
+            assert_eq!(decode_key(&Cipher::Plain, &encode(&a)), Ok(a));
         }
 
         #[test]
         fn damaged_values_are_refused_and_never_panic(value: Vec<u8>) {
-            let _ = Row::decode(&value);
+            let _ = Row::decode(value.into());
         }
     }
 
@@ -201,7 +229,7 @@ mod tests {
         let row = Row { body: "x".into(), count: 0, version: 1, expires_at: None };
         assert_eq!(row.encode(), [FORMAT, 1, 1, b'x']);
         let newer = [FORMAT, 5, 7, 0, 0, 99, 98, b'x'];
-        assert_eq!(Row::decode(&newer), Some(Row { version: 7, ..row }));
+        assert_eq!(Row::decode(newer[..].into()), Some(Row { version: 7, ..row }));
     }
 
     #[test]

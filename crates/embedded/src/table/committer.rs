@@ -157,7 +157,7 @@ impl Committer {
         }
         let mut rows: Vec<RawRow> = Vec::with_capacity(changes.len() + 1);
         for (key, change) in changes {
-            let key = Slice::from(codec::encode_key(key));
+            let key = Slice::from(codec::encode_key(&self.shared.cipher, key));
             let Some(row) = &change.row else {
                 rows.push((key, None));
                 continue;
@@ -167,7 +167,8 @@ impl Committer {
                 self.sweep.note(&index_key);
                 rows.push((index_key.into(), Some(Slice::from(&b""[..]))));
             }
-            rows.push((key, Some(row.encode().into())));
+            let value = row.stored(&self.shared.cipher, &key);
+            rows.push((key, Some(value.into())));
         }
         let position = self.position + 1;
         rows.push((codec::POSITION_KEY.into(), Some(position.to_le_bytes().into())));
@@ -209,7 +210,10 @@ impl Committer {
         self.shared.cache.clear();
         drop(slot);
         drop(failed);
-        let opened = Engine::open(&self.shared.directory, &self.shared.options);
+        let opened = {
+            let Shared { directory, options, cipher, .. } = &*self.shared;
+            Engine::open(directory, options, cipher)
+        };
         let (engine, position) =
             opened.map_err(|error| TableError::Unavailable(error.to_string()))?;
         self.position = position;

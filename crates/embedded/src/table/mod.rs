@@ -26,8 +26,9 @@ use kernel::table::{Item, Items, Key, Query, Scatter, Table, TableError, Write, 
 use tokio::sync::oneshot;
 
 use crate::backup::{Rows, Source, Tap};
-use crate::directory::{Directory, TABLE};
+use crate::directory::{Directory, Format, TABLE};
 pub use crate::directory::{OpenError, was_written};
+use crate::encryption::{Cipher, Encryption};
 use crate::keep::Keep;
 use cache::{Lookup, RowCache};
 use codec::Row;
@@ -57,6 +58,27 @@ pub struct Options {
     pub free_space_floor_bytes: u64,
     /// Threads that flush and compact.
     pub engine_threads: usize,
+    /// Whether and how what is stored is encrypted.
+    pub encryption: Encryption,
+    /// Beginnings of partitions whose sort keys are hidden as well, where it is: they hold names.
+    /// A query there reads all that may be meant, however few it wants.
+    pub hidden_sorts: &'static [&'static str],
+}
+
+impl Options {
+    fn cipher(&self, dir: &Path) -> Cipher {
+        self.encryption.cipher(&name_of(dir), self.hidden_sorts)
+    }
+
+    const fn format(&self) -> Format {
+        Format::of(self.encryption.is_on())
+    }
+}
+
+/// What a store is called: as its directory is.
+fn name_of(dir: &Path) -> String {
+    let name = dir.file_name();
+    name.map_or_else(|| "table".to_owned(), |name| name.to_string_lossy().into_owned())
 }
 
 impl Default for Options {
@@ -69,6 +91,8 @@ impl Default for Options {
             journal_bytes_max: 128 * MIB,
             free_space_floor_bytes: 16 * MIB,
             engine_threads: 3,
+            encryption: Encryption::default(),
+            hidden_sorts: &[],
         }
     }
 }
@@ -83,6 +107,8 @@ struct Shared {
     keep: Mutex<Option<Keep>>,
     directory: Directory,
     options: Options,
+    /// How what is stored is written.
+    cipher: Cipher,
     clock: Arc<dyn Clock>,
     cache: RowCache,
     queue: Queue,
@@ -178,13 +204,12 @@ impl Store {
         options: Options,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, OpenError> {
-        let directory = Directory::open(dir.as_ref(), &TABLE)?;
+        let dir = dir.as_ref();
+        let directory = Directory::open(dir, &TABLE, Some(options.format()))?;
         let keep = Keep::take(&directory);
-        let (engine, position) = Engine::open(&directory, &options)?;
-        let name = dir
-            .as_ref()
-            .file_name()
-            .map_or_else(|| "table".to_owned(), |name| name.to_string_lossy().into_owned());
+        let cipher = options.cipher(dir);
+        let (engine, position) = Engine::open(&directory, &options, &cipher)?;
+        let name = name_of(dir);
         let shared = Arc::new(Shared {
             cache: RowCache::new(options.cache_bytes),
             free_space_floor_bytes: AtomicU64::new(options.free_space_floor_bytes),
@@ -196,13 +221,14 @@ impl Store {
             tap: RwLock::default(),
             directory,
             options,
+            cipher,
             clock,
             name,
         });
         let committer = Committer::new(Arc::clone(&shared), position);
         let thread = std::thread::Builder::new().name(format!("{}-commit", shared.name));
         let committer = thread.spawn(|| committer.run()).map_err(|source| OpenError::Io {
-            dir: dir.as_ref().to_owned(),
+            dir: dir.to_owned(),
             what: "starting the committer's thread",
             source,
         })?;
@@ -294,8 +320,8 @@ pub(crate) fn open_engine(
     dir: &Path,
     options: &Options,
 ) -> Result<(Directory, fjall::Database, fjall::Keyspace), OpenError> {
-    let directory = Directory::open(dir, &TABLE)?;
-    let (engine, _) = Engine::open(&directory, options)?;
+    let directory = Directory::open(dir, &TABLE, Some(options.format()))?;
+    let (engine, _) = Engine::open(&directory, options, &options.cipher(dir))?;
     let (db, items) = engine.into_parts();
     Ok((directory, db, items))
 }
@@ -326,21 +352,17 @@ impl Table for Store {
     async fn query(&self, query: Query) -> Result<Items, TableError> {
         check::query(&query)?;
         let now = self.shared.clock.now();
-        let walk = self.shared.with_engine(|engine| Ok(engine.walk(&query)))?;
+        let walk = self.shared.with_engine(|engine| Ok(engine.walk(&query, now)))?;
         let mut found = Items::default();
         let mut bytes = 0;
-        for guard in walk {
-            let (key, value) = guard.into_inner().map_err(|error| engine::unavailable(&error))?;
-            let row = codec::decode(&key, &value)?;
-            if !row.is_live(now) {
-                continue;
-            }
+        for pair in walk {
+            let (key, row) = pair?;
             if found.items.len() == query.limit || bytes > QUERY_BYTES_MAX {
                 found.next = found.items.last().map(|item: &Item| item.key.sort.clone());
                 break;
             }
-            bytes += key.len() + value.len();
-            let key = codec::decode_key(&key)?;
+            bytes += key.len() + row.body.len();
+            let key = codec::decode_key(&self.shared.cipher, &key)?;
             found.items.push(row.into_item(key));
         }
         Ok(found)

@@ -92,7 +92,7 @@ impl Sweep {
             };
             if expired {
                 batch.remove(key);
-                items.push(codec::decode_key(key)?);
+                items.push(codec::decode_key(engine.cipher(), key)?);
             }
         }
         let Some(last) = last else { return Ok(0) };

@@ -138,7 +138,7 @@ async fn a_restore_that_was_broken_off_goes_on_where_it_was() {
     backup::finish(&to).unwrap();
     assert_eq!(backup::unfinished(&to).unwrap(), None);
     let clock = std::sync::Arc::clone(&stage.test_clock) as std::sync::Arc<dyn kernel::Clock>;
-    assert_eq!(Data::open(&to, &clock).content().await, content);
+    assert_eq!(Data::open(&to, &Default::default(), &clock).content().await, content);
     let again = stage.restore(&plan, &to).unwrap_err().to_string();
     assert!(again.ends_with("is not empty"), "{again}");
 }

@@ -5,5 +5,6 @@
 mod broken;
 mod bucket;
 mod cloud;
+mod encrypted;
 mod moments;
 mod stage;

@@ -200,7 +200,10 @@ async fn no_effect_comes_back_without_its_cause() {
         let after = Duration::from_millis(u64::try_from(span * u128::from(step) / 8).unwrap());
         let to = stage.place();
         stage.restore(&stage.plan(first + after).unwrap(), &to).unwrap();
-        let restored = Data::open(&to, &(Arc::new(SystemClock) as Arc<dyn Clock>));
+        let restored = {
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+            Data::open(&to, &Default::default(), &clock)
+        };
         let [causes, effects] = of(&restored);
         let orphans: Vec<_> = effects.difference(&causes).collect();
         assert!(orphans.is_empty(), "effects without a cause: {orphans:?}");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use conformance::{SeededIds, TestClock};
 use embedded::backup::{self, Backup, BackupError, Catalog, Options, Plan, Progress};
 use embedded::bus::{self, Bus};
+use embedded::encryption::{Encryption, OperatorKeys};
 use embedded::table::{self, Store};
 use kernel::audit::Snapshot;
 use kernel::bus::{Bus as _, QueuePolicy, QueueSpec};
@@ -30,13 +31,14 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    pub(crate) fn open(dir: &Path, clock: &Arc<dyn Clock>) -> Self {
+    pub(crate) fn open(dir: &Path, encryption: &Encryption, clock: &Arc<dyn Clock>) -> Self {
         let store = |name| {
-            let store = Store::open(dir.join(name), small(), Arc::clone(clock));
+            let store = Store::open(dir.join(name), small(encryption), Arc::clone(clock));
             Arc::new(store.unwrap())
         };
         let (left, right) = (store("left"), store("right"));
-        let (policy, options) = (QueuePolicy::default(), bus::Options::default());
+        let policy = QueuePolicy::default();
+        let options = bus::Options { encryption: encryption.clone(), ..bus::Options::default() };
         let bus = Bus::open(&dir.join("bus"), policy, options, Arc::clone(clock), SPECS).unwrap();
         Self { left, right, bus, dir: dir.to_owned() }
     }
@@ -53,8 +55,9 @@ impl Data {
     }
 }
 
-fn small() -> table::Options {
-    table::Options { memtable_bytes: 256 << 10, ..table::Options::default() }
+fn small(encryption: &Encryption) -> table::Options {
+    let encryption = encryption.clone();
+    table::Options { memtable_bytes: 256 << 10, encryption, ..table::Options::default() }
 }
 
 /// A place for data and copies.
@@ -64,6 +67,7 @@ pub(crate) struct Stage {
     clock: Arc<dyn Clock>,
     ids: Arc<SeededIds>,
     restored: std::sync::atomic::AtomicUsize,
+    pub(crate) encryption: Encryption,
 }
 
 impl Stage {
@@ -81,7 +85,8 @@ impl Stage {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(dir.path().join("data/keys")).unwrap();
         let ids = SeededIds::new(Arc::clone(&test_clock), 1);
-        let this = Self { dir, test_clock, clock, ids, restored: Default::default() };
+        let (restored, encryption) = Default::default();
+        let this = Self { dir, test_clock, clock, ids, restored, encryption };
         this.write_keys("first keys");
         this
     }
@@ -90,18 +95,27 @@ impl Stage {
         std::fs::write(self.dir.path().join("data/keys").join(KEYS), text).unwrap();
     }
 
+    /// One whose data is encrypted with the operator's keys.
+    pub(crate) fn encrypted(operator: &OperatorKeys) -> Self {
+        let mut this = Self::new();
+        let dir = this.dir.path().join("data");
+        this.encryption = Encryption::begin(&dir, Some(operator), &*this.ids).unwrap();
+        this
+    }
+
     pub(crate) fn open(&self) -> Data {
-        Data::open(&self.dir.path().join("data"), &self.clock)
+        Data::open(&self.dir.path().join("data"), &self.encryption, &self.clock)
     }
 
     /// What was restored there.
     pub(crate) fn open_at(&self, dir: &Path) -> Data {
-        Data::open(dir, &self.clock)
+        Data::open(dir, &self.encryption, &self.clock)
     }
 
     pub(crate) fn options(&self) -> Options {
         let options = Options { dir: self.copies(), base_rests: 0, ..Options::default() };
-        Options { free_space_floor_bytes: 0, ..options }
+        let encryption = self.encryption.clone();
+        Options { free_space_floor_bytes: 0, encryption, ..options }
     }
 
     pub(crate) fn copies(&self) -> PathBuf {
@@ -137,7 +151,7 @@ impl Stage {
     }
 
     pub(crate) fn restore(&self, plan: &Plan, to: &Path) -> Result<(), BackupError> {
-        backup::restore(plan, to, &small(), &Progress::default())?;
+        backup::restore(plan, to, &small(&self.encryption), &Progress::default())?;
         backup::finish(to)
     }
 

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use conformance::TestClock;
 use conformance::bus::{Dead, Opened, Queues, Stage};
 use embedded::bus::{Bus, Options};
+use embedded::encryption::Encryption;
 use embedded::table::OpenError;
 use kernel::Problem;
 use kernel::bus::{QueuePolicy, QueueSpec, Subscription};
@@ -19,11 +20,13 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Embedded {
     pub(crate) dir: TempDir,
     pub(crate) clock: Arc<TestClock>,
+    pub(crate) encryption: Encryption,
 }
 
 /// A fresh one.
 pub(crate) fn stage() -> Embedded {
-    Embedded { dir: tempfile::tempdir().expect("a directory"), clock: TestClock::new() }
+    let (dir, encryption) = (tempfile::tempdir().expect("a directory"), Encryption::default());
+    Embedded { dir, clock: TestClock::new(), encryption }
 }
 
 /// A bus and its consumer.
@@ -40,6 +43,7 @@ impl Embedded {
         let specs: Vec<_> = queues.iter().map(|(name, kinds)| QueueSpec { name, kinds }).collect();
         let bus = loop {
             let clock = Arc::clone(&self.clock) as Arc<dyn kernel::Clock>;
+            let options = Options { encryption: self.encryption.clone(), ..options.clone() };
             match Bus::open(self.dir.path(), QueuePolicy::default(), options, clock, &specs) {
                 Ok(bus) => break bus,
                 Err(OpenError::InUse { .. }) => tokio::task::yield_now().await,

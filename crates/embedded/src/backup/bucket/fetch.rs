@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use super::super::catalog::{Catalog, Copied, MANIFEST, Plan};
 use super::super::restore::{Progress, check_file};
-use super::super::{BackupError, private_dir, private_file};
+use super::super::{BackupError, private_dir};
 use super::{Bucket, PIECE_BYTES};
+use crate::directory::private_file;
+use crate::encryption::KEY;
 
 /// Reads copies, of a directory or of a bucket.
 pub struct Reader {
@@ -35,7 +37,7 @@ impl Reader {
         let mut lengths = BTreeMap::new();
         for (key, bytes) in bucket.list(data.unwrap_or_default()).await? {
             let path = self.dir.join(&key);
-            if path.file_name().is_some_and(|name| name == MANIFEST) {
+            if path.file_name().is_some_and(|name| name == MANIFEST || name == KEY) {
                 let got = bucket.get(&key).await?;
                 let (bytes, _) = got.ok_or_else(|| BackupError::at(&bucket.path(&key), GONE))?;
                 write(&path, &bytes)?;

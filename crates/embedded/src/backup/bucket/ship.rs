@@ -23,8 +23,10 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::super::catalog::{Base, Log, MANIFEST, base_dir, log_path, unseal, unseal_bytes};
-use super::super::{BackupError, names, private_dir, private_file};
+use super::super::{BackupError, names, private_dir};
 use super::Bucket;
+use crate::directory::private_file;
+use crate::encryption::{Encryption, KEY};
 
 const SENT: &str = "SENT";
 const SENDING: &str = "SENDING";
@@ -76,6 +78,7 @@ impl Shipper {
         bucket: Bucket,
         spool: &Path,
         id: &str,
+        encryption: &Encryption,
     ) -> Result<Self, BackupError> {
         let failed = |error| BackupError::failed(spool, error);
         let place = spool.join(PLACE);
@@ -86,6 +89,8 @@ impl Shipper {
             fs::remove_dir_all(spool).map_err(failed)?;
         }
         private_dir(spool).map_err(failed)?;
+        // Before anything is sent.
+        encryption.keep(spool)?;
         let (signals, (state, seen)) =
             (Arc::<Signals>::default(), watch::channel(State::default()));
         let ship = Ship {
@@ -283,6 +288,7 @@ impl Ship {
         let log: Log = unseal_bytes(&path, &bytes)?;
         if self.sent.is_none() {
             self.sent = Some(self.meet().await?);
+            self.locked_key().await?;
         }
         for file in &log.files {
             let there = self.sent()?.log.get(&file.number);
@@ -303,6 +309,16 @@ impl Ship {
         }
         self.reached();
         Ok(Some(log.files.last().map_or(Time::from_millis(i64::MIN), |file| file.until)))
+    }
+
+    /// Sends the locked key of encrypted data: it may have been locked anew before this start.
+    async fn locked_key(&self) -> Result<(), BackupError> {
+        let path = self.spool.join(KEY);
+        match fs::read(&path) {
+            Ok(bytes) => self.bucket.put(&self.key(KEY), bytes.into()).await,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(BackupError::file(&path, &error)),
+        }
     }
 
     /// Puts the manifest in the place of the one that was sent last.
@@ -406,7 +422,7 @@ impl Ship {
             let names = base.parts.iter().map(|part| part.name.as_str()).chain([MANIFEST]);
             wanted.extend(names.map(|name| self.key(&format!("base/{number:06}/{name}"))));
         }
-        wanted.extend([MANIFEST, LOCK].map(|name| self.key(name)));
+        wanted.extend([MANIFEST, LOCK, KEY].map(|name| self.key(name)));
         let gone: Vec<String> = self.sent()?.keys.difference(&wanted).cloned().collect();
         for key in gone {
             self.bucket.delete(&key).await?;
