@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 
 use crate::admin::client::{Server, print_json};
 use crate::data::Data;
+use crate::encryption::KeyArgs;
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::{Line, with_bar};
@@ -38,6 +39,8 @@ pub(crate) struct BackupArgs {
     /// Address of the service that has the bucket, where it is not AWS
     #[arg(long, env = "MINI_SNS_BACKUP_ENDPOINT", value_name = "URL")]
     backup_endpoint: Option<String>,
+    #[command(flatten)]
+    keys: KeyArgs,
     #[command(flatten)]
     server: Server,
 }
@@ -77,7 +80,7 @@ pub(crate) async fn run(args: BackupArgs) -> Result<(), Failure> {
                 backup_endpoint: args.backup_endpoint,
                 ..Layer::default()
             };
-            json!({"until": of_stopped(layer, args.base).await?})
+            json!({"until": of_stopped(args.keys.with(layer), args.base).await?})
         }
         _ => {
             let body = json!({"base": args.base});
@@ -93,14 +96,12 @@ pub(crate) async fn run(args: BackupArgs) -> Result<(), Failure> {
 }
 
 async fn of_stopped(layer: Layer, base: bool) -> Result<Time, Failure> {
-    let mut settings = Settings::read(layer, None).map_err(Failure::usage)?;
-    if Data::look(&settings.data)?.is_new() {
-        let place = settings.data.display();
-        return Err(Failure::usage(format!("data: there is no Mini-SNS data in {place}")));
-    }
-    let options = settings.backup()?;
-    (settings.backup_dir, settings.backup_endpoint) = (None, None);
-    let (_world, engine) = backend::open(&settings)?;
+    let settings = Settings::read(layer, None).map_err(Failure::usage)?;
+    Data::existing(&settings.data)?;
+    // Copies are begun below, in another way than a server's.
+    let none = Settings { backup_dir: None, backup_endpoint: None, ..settings.clone() };
+    let (_world, engine) = backend::open(&none)?;
+    let options = settings.backup(&engine.encryption)?;
     // Nobody else wants the machine.
     engine.back_up(Options { base_rests: 0, ..options.unwrap_or_default() })?;
     let line = Line::of("copying");

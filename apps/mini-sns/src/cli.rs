@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::settings::Layer;
 
@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Audit(crate::operate::Audit),
     /// Tell how a running server is, or count what the data of a stopped one holds
     Stats(crate::stats::StatsArgs),
+    /// Make another key to sign tokens with, for a stopped server
+    RotateKeys(crate::rotate::RotateKeysArgs),
     /// Check the data of a stopped server against its own rules
     Verify(crate::verify::VerifyArgs),
     /// Put load on a Mini-SNS and measure it
@@ -70,7 +72,12 @@ pub(crate) struct Serve {
 /// Options that are true when they stand alone.
 const SWITCHES: [&str; 2] = ["DEMO", "SHARED"];
 /// Options whose values `--help` does not show.
-const SECRETS: [&str; 3] = ["ADMIN_TOKEN", "INTERNAL_SECRET", "REDIS_URLS"];
+const SECRETS: [&str; 4] = ["ADMIN_TOKEN", "ENCRYPTION_KEY", "INTERNAL_SECRET", "REDIS_URLS"];
+/// Options that are refused on the command line, which everybody on a machine can see.
+const UNSEEN: [(&str, &str); 2] = [
+    ("internal_secret", "MINI_SNS_INTERNAL_SECRET or the configuration file"),
+    ("encryption_key", "MINI_SNS_ENCRYPTION_KEY or encryption_key_file"),
+];
 
 /// Lets the options of a command be given by variables as well.
 fn from_environment(command: clap::Command) -> clap::Command {
@@ -101,13 +108,16 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli, Ref
     // `mini-sns` alone means `mini-sns serve`, so that its environment variables count there too.
     let args = if args.len() < 2 { vec!["mini-sns".into(), "serve".into()] } else { args };
     let matches = command.try_get_matches_from(args).map_err(|error| Refusal::from(&error))?;
-    if let Some((name, options)) = matches.subcommand()
-        && with_options.contains(&name)
-        && options.value_source("internal_secret") == Some(ValueSource::CommandLine)
-    {
-        let elsewhere = "MINI_SNS_INTERNAL_SECRET or the configuration file";
-        let line = format!("internal_secret: give it by {elsewhere}: all can see command lines");
-        return Err(Refusal::Usage(line));
+    let given = matches.subcommand().map(|(_, options)| options);
+    for (name, elsewhere) in UNSEEN {
+        let is_seen = |options: &ArgMatches| {
+            options.ids().any(|id| id == name)
+                && options.value_source(name) == Some(ValueSource::CommandLine)
+        };
+        if given.is_some_and(is_seen) {
+            let line = format!("{name}: give it by {elsewhere}: all can see command lines");
+            return Err(Refusal::Usage(line));
+        }
     }
     Cli::from_arg_matches(&matches).map_err(|error| Refusal::from(&error))
 }
@@ -171,6 +181,8 @@ mod tests {
             "mini-sns serve --no-such-flag",
             "mini-sns serve --services user,shop",
             "mini-sns serve --backend aws --internal-secret hush",
+            "mini-sns serve --encryption-key hush",
+            "mini-sns verify --encryption-key hush",
             "mini-sns serve --env-name Dev",
             "mini-sns restore --at yesterday",
             "mini-sns frobnicate",

@@ -4,6 +4,7 @@
 //!   this data by an id, and holds the issuer that the keys belong to.
 //! - `user`, `post`, `social`, `timeline` and `bus` each say in `PART` which part of which data
 //!   they are.
+//! - `KEY` is there where the data is encrypted, and holds its key, locked; `MANIFEST` says so too.
 //! - `keys` holds `signing.json` and `issuer`.
 
 use std::fs::{self, File};
@@ -11,12 +12,15 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use embedded::backup;
+use embedded::encryption::{Encryption, OperatorKeys};
 use kernel::Ids;
 
 use crate::failure::Failure;
 
 const FORMAT: u32 = 1;
 const WORDS: &str = "mini-sns data ";
+/// The last line of the manifest of encrypted data.
+const ENCRYPTED: &str = "encrypted\n";
 const PARTS: [&str; 5] = ["user", "post", "social", "timeline", "bus"];
 
 /// A data directory as it was found.
@@ -29,6 +33,7 @@ pub(crate) struct Data {
 struct Manifest {
     id: String,
     issuer: String,
+    is_encrypted: bool,
 }
 
 impl Data {
@@ -49,6 +54,16 @@ impl Data {
             return Err(damaged(root, "its MANIFEST file is missing"));
         }
         this.check_all()?;
+        Ok(this)
+    }
+
+    /// The same where there has to be some.
+    pub(crate) fn existing(root: &Path) -> Result<Self, Failure> {
+        let this = Self::look(root)?;
+        if this.is_new() {
+            let place = root.display();
+            return Err(Failure::usage(format!("data: there is no Mini-SNS data in {place}")));
+        }
         Ok(this)
     }
 
@@ -73,6 +88,9 @@ impl Data {
     }
 
     fn check(&self, manifest: &Manifest) -> Result<(), Failure> {
+        if manifest.is_encrypted && !self.has_key() {
+            return Err(damaged(&self.root, "its KEY file is missing; its copies have it too"));
+        }
         for name in PARTS {
             let part = self.root.join(name);
             if !part.is_dir() {
@@ -101,14 +119,40 @@ impl Data {
         }
     }
 
+    /// Whether and how the data is encrypted; new data gets a key of its own here.
+    pub(crate) fn encryption(
+        &self,
+        operator: Option<&OperatorKeys>,
+        ids: &dyn Ids,
+    ) -> Result<Encryption, Failure> {
+        let found = match &self.manifest {
+            None => Encryption::begin(&self.root, operator, ids),
+            Some(_) => Encryption::open(&self.root, operator),
+        };
+        found.map_err(|error| Failure::usage(format!("data: {error}")))
+    }
+
+    /// Once a start went well: the operator's newest key is the one that counts.
+    pub(crate) fn settle(&self, encryption: &Encryption) -> Result<(), Failure> {
+        let settled = encryption.settle(&self.root);
+        if settled.map_err(|error| Failure::usage(format!("data: {error}")))? {
+            tracing::info!("the data is locked with the first of the keys given from now on");
+        }
+        Ok(())
+    }
+
     /// Whether no start has come to its end here.
-    pub(crate) const fn is_new(&self) -> bool {
+    const fn is_new(&self) -> bool {
         self.manifest.is_none()
     }
 
     /// Where a part lies.
     pub(crate) fn part(&self, name: &str) -> PathBuf {
         self.root.join(name)
+    }
+
+    fn has_key(&self) -> bool {
+        self.root.join("KEY").is_file()
     }
 
     /// Where the signing keys lie.
@@ -127,12 +171,14 @@ impl Data {
         if self.manifest.is_some() {
             return Ok(());
         }
-        let manifest = Manifest { id: ids.ulid().to_string(), issuer: issuer.to_owned() };
+        let (id, issuer) = (ids.ulid().to_string(), issuer.to_owned());
+        let manifest = Manifest { id, issuer, is_encrypted: self.has_key() };
         let write = || {
             for part in PARTS {
                 replace(&self.part(part).join("PART"), &manifest.mark(part))?;
             }
-            replace(&self.keys().join("issuer"), &format!("{issuer}\n"))?;
+            let issuer = format!("{}\n", manifest.issuer);
+            replace(&self.keys().join("issuer"), &issuer)?;
             replace(&self.root.join("MANIFEST"), &manifest.text())
         };
         write()
@@ -149,8 +195,9 @@ impl Data {
 
 impl Manifest {
     fn text(&self) -> String {
-        let Self { id, issuer } = self;
-        format!("{WORDS}{FORMAT}\nid {id}\nissuer {issuer}\n")
+        let Self { id, issuer, is_encrypted } = self;
+        let encrypted = if *is_encrypted { ENCRYPTED } else { "" };
+        format!("{WORDS}{FORMAT}\nid {id}\nissuer {issuer}\n{encrypted}")
     }
 
     fn parse(root: &Path, text: &str) -> Result<Self, Failure> {
@@ -166,7 +213,8 @@ impl Manifest {
         }
         let mut field = |name| lines.next()?.strip_prefix(name).map(str::to_owned);
         let (id, issuer) = (field("id "), field("issuer "));
-        let this = id.zip(issuer).map(|(id, issuer)| Self { id, issuer });
+        let is_encrypted = text.ends_with(ENCRYPTED);
+        let this = id.zip(issuer).map(|(id, issuer)| Self { id, issuer, is_encrypted });
         this.filter(|this| this.text() == text).ok_or_else(unreadable)
     }
 

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
 use embedded::backup::Bucket;
+use embedded::encryption::Encryption;
 use embedded::feed::FeedLimits;
 use embedded::sockets::HubLimits;
 use embedded::{backup, bus, identity, table};
@@ -33,8 +34,10 @@ fn count(number: NonZeroU32) -> usize {
 }
 
 impl Settings {
-    pub(crate) fn table(&self) -> table::Options {
+    pub(crate) fn table(&self, encryption: &Encryption) -> table::Options {
         table::Options {
+            encryption: encryption.clone(),
+            hidden_sorts: &[users::SORTED_BY_NAMES],
             cache_bytes: self.table_cache.0,
             free_space_floor_bytes: self.free_space_floor.0,
             ..table::Options::default()
@@ -42,7 +45,10 @@ impl Settings {
     }
 
     /// How copies are kept, where they are.
-    pub(crate) fn backup(&self) -> Result<Option<backup::Options>, Failure> {
+    pub(crate) fn backup(
+        &self,
+        encryption: &Encryption,
+    ) -> Result<Option<backup::Options>, Failure> {
         let (dir, bucket) = match &self.backup_dir {
             None => return Ok(None),
             Some(CopiesAt::Folder(dir)) => (dir.clone(), None),
@@ -55,6 +61,7 @@ impl Settings {
         Ok(Some(backup::Options {
             dir,
             bucket,
+            encryption: encryption.clone(),
             interval: self.backup_interval.0,
             base_interval: self.backup_base_interval.0,
             retention: self.backup_retention.0,
@@ -70,8 +77,9 @@ impl Settings {
         }
     }
 
-    pub(crate) fn bus(&self) -> bus::Options {
-        bus::Options { chaos: self.chaos_seed, ..bus::Options::default() }
+    pub(crate) fn bus(&self, encryption: &Encryption) -> bus::Options {
+        let encryption = encryption.clone();
+        bus::Options { chaos: self.chaos_seed, encryption, ..bus::Options::default() }
     }
 
     pub(crate) fn hub(&self) -> HubLimits {
@@ -88,9 +96,10 @@ impl Settings {
         FeedLimits { bytes_max: self.feed_cache.0, kept: self.feed_cache_ttl.0 }
     }
 
-    pub(crate) fn identity(&self, issuer: String) -> identity::Config {
+    pub(crate) fn identity(&self, issuer: String, encryption: &Encryption) -> identity::Config {
         identity::Config {
             issuer,
+            encryption: encryption.clone(),
             access_token_ttl_secs: self.access_token_ttl.0.as_secs().max(1),
             refresh_token_ttl_secs: self.refresh_token_ttl.0.as_secs().max(1),
             failed_sign_ins_max: count(self.sign_in_failures_max),

@@ -8,6 +8,7 @@ mod cli;
 mod data;
 mod demo;
 mod dlq;
+mod encryption;
 mod failure;
 mod heartbeat;
 mod limits;
@@ -25,6 +26,7 @@ mod progress;
 mod provision;
 mod recent;
 mod restore;
+mod rotate;
 mod serve;
 mod settings;
 mod stats;
@@ -72,6 +74,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Command::Reports(command) => operate::reports::run(command).await,
             Command::Audit(args) => operate::audit(args).await,
             Command::Stats(args) => stats::run(args).await,
+            Command::RotateKeys(args) => rotate::run(args),
             Command::Verify(args) => verify::run(args).await,
             Command::Load(args) => load::run(*args).await,
             #[cfg(feature = "aws")]

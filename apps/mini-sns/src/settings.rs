@@ -87,6 +87,10 @@ settings! {
         backup_dir: CopiesAt,
         /// Address of the service that has the bucket of --backup-dir, where it is not AWS
         backup_endpoint: String,
+        /// Key that encrypts the data, 32 bytes in hexadecimal or base64; old ones after it
+        encryption_key: Secret,
+        /// File of the same, a key a line, that others cannot read
+        encryption_key_file: PathBuf,
         /// OpenTelemetry collector (OTLP over HTTP) that traces go to; without it none are recorded
         otlp_endpoint: String,
         /// Server that takes letters, smtps://user:password@host; without it letters go to the log

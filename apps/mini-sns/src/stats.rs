@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::admin::client::{Server, print_json};
 use crate::data::Data;
+use crate::encryption::KeyArgs;
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::Line;
@@ -29,13 +30,15 @@ pub(crate) struct StatsArgs {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
     server: Server,
 }
 
 /// Tells how the server is, or what its data holds.
 pub(crate) async fn run(args: StatsArgs) -> Result<(), Failure> {
     let told = match &args.data {
-        Some(data) => of_data(data).await?,
+        Some(data) => of_data(data, args.keys).await?,
         None => of_running(&args.server).await?,
     };
     if args.server.json {
@@ -100,12 +103,9 @@ impl Metrics {
     }
 }
 
-async fn of_data(data: &Path) -> Result<Told, Failure> {
-    if Data::look(data)?.is_new() {
-        let place = data.display();
-        return Err(Failure::usage(format!("data: there is no Mini-SNS data in {place}")));
-    }
-    let layer = Layer { data: Some(data.to_owned()), ..Layer::default() };
+async fn of_data(data: &Path, keys: KeyArgs) -> Result<Told, Failure> {
+    Data::existing(data)?;
+    let layer = keys.with(Layer { data: Some(data.to_owned()), ..Layer::default() });
     let settings = Settings::read(layer, None).map_err(Failure::usage)?;
     let (_world, engine) = backend::open(&settings)?;
     let failed = |error: TableError| Failure::failed(error);

@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::data::Data;
+use crate::encryption::KeyArgs;
 use crate::failure::Failure;
 use crate::output;
 use crate::progress::Line;
@@ -27,6 +28,8 @@ pub(crate) struct VerifyArgs {
     /// The data directory
     #[arg(long, env = "MINI_SNS_DATA", default_value = "./data", value_name = "DIR")]
     data: PathBuf,
+    #[command(flatten)]
+    keys: KeyArgs,
     /// Rebuild what is derived: timelines and what they project of follows
     #[arg(long)]
     repair: bool,
@@ -42,15 +45,11 @@ const SHOWN_MAX: usize = 100;
 
 /// Checks, repairs where asked, and fails where something is left.
 pub(crate) async fn run(args: VerifyArgs) -> Result<(), Failure> {
-    let data = Data::look(&args.data)?;
-    if data.is_new() {
-        let place = args.data.display();
-        return Err(Failure::usage(format!("data: there is no Mini-SNS data in {place}")));
-    }
+    let data = Data::existing(&args.data)?;
     let line = Line::of("reading every file");
     check_files(&data)?;
     drop(line);
-    let settings = Layer { data: Some(args.data), ..Layer::default() };
+    let settings = args.keys.with(Layer { data: Some(args.data), ..Layer::default() });
     let settings = Settings::read(settings, None).map_err(Failure::usage)?;
     let (world, engine) = backend::open(&settings)?;
     settle(&world, &engine).await?;

@@ -32,10 +32,12 @@ pub(super) async fn run(args: RestoreArgs, settings: Settings) -> Result<(), Fai
     let reader = reader(copies, settings.backup_endpoint.as_deref(), || backup::scratch(to))?;
     let catalog = reader.catalog(of.as_deref()).await.map_err(refused)?;
     let plan: Plan = reader.held(catalog.plan(at)).map_err(refused)?;
+    let operator = settings.operator_keys()?;
+    let encryption = plan.encryption(operator.as_ref()).map_err(refused)?;
     let began = Instant::now();
     let progress = Arc::new(Progress::default());
     let (bytes, at) = (plan.bytes(), plan.at);
-    let (shared, place, options) = (Arc::clone(&progress), to.clone(), settings.table());
+    let (shared, place, options) = (Arc::clone(&progress), to.clone(), settings.table(&encryption));
     with_bar(reader.bytes(&plan) + bytes, &progress, move || {
         backup::begin(&plan, &place)?;
         Handle::current().block_on(reader.fetch(&plan, &shared))?;

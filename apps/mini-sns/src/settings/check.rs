@@ -61,6 +61,9 @@ impl Settings {
         if !self.serves_all() {
             return Err("services: the embedded backend serves all four".into());
         }
+        if self.encryption_key.is_some() && self.encryption_key_file.is_some() {
+            return Err("encryption_key: give it or encryption_key_file, and not both".into());
+        }
         match &self.backup_dir {
             Some(CopiesAt::Folder(dir)) if dir.starts_with(&self.data) => {
                 return Err("backup_dir: it must not lie in the data directory".into());
@@ -99,6 +102,8 @@ impl Settings {
             ("chaos_seed", self.chaos_seed.is_some()),
             ("backup_dir", self.backup_dir.is_some()),
             ("backup_endpoint", self.backup_endpoint.is_some()),
+            ("encryption_key", self.encryption_key.is_some()),
+            ("encryption_key_file", self.encryption_key_file.is_some()),
         ];
         refuse(&given, "it is for the embedded backend")?;
         let pool = self.cognito_pool_id.as_deref().unwrap_or_default();

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use embedded::backup::{self, Backup, BackupError};
+use embedded::encryption::Encryption;
 use embedded::feed::MemoryFeed;
-use embedded::identity::EmbeddedIdentity;
+use embedded::identity::{self, EmbeddedIdentity};
 use embedded::limiter::MemoryLimiter;
-use embedded::table::Store;
+use embedded::table::{self, Store};
 use embedded::{bus, relay};
 use kernel::bus::{Bus, QueueSpec, Subscription};
 use kernel::clock::SystemClock;
@@ -41,9 +42,13 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
-    fn open(data: &Data, settings: &Settings, clock: &Arc<dyn Clock>) -> Result<Self, Failure> {
+    fn open(
+        data: &Data,
+        options: &table::Options,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, Failure> {
         let open = |name: &str| {
-            Store::open(data.part(name), settings.table(), Arc::clone(clock))
+            Store::open(data.part(name), options.clone(), Arc::clone(clock))
                 .map(Arc::new)
                 .map_err(|error| Failure::usage(format!("data: {error}")))
         };
@@ -71,6 +76,9 @@ impl Stores {
 pub(crate) struct Embedded {
     pub(crate) stores: Stores,
     pub(crate) bus: Arc<bus::Bus>,
+    pub(crate) identity: Arc<EmbeddedIdentity>,
+    /// Whether and how all of it is encrypted.
+    pub(crate) encryption: Encryption,
     data: Data,
     clock: Arc<dyn Clock>,
     /// None where no copies are kept.
@@ -99,19 +107,25 @@ pub(crate) fn open(settings: &Settings) -> Result<(Arc<World>, Arc<Embedded>), F
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids: Arc<dyn Ids> = Arc::new(SystemIds::new(Arc::clone(&clock)));
     let mut data = Data::look(&settings.data)?;
-    let stores = Stores::open(&data, settings, &clock)?;
+    let encryption = data.encryption(settings.operator_keys()?.as_ref(), &*ids)?;
+    let stores = Stores::open(&data, &settings.table(&encryption), &clock)?;
     let issuer = data.issuer(|| settings.first_issuer());
-    let identity = open_identity(&data, settings, &issuer, &stores, &clock, &ids)?;
+    let config = {
+        let issuer = settings.issuer.clone().unwrap_or_else(|| issuer.clone());
+        settings.identity(issuer, &encryption)
+    };
+    let identity = open_identity(&data, config, &stores, &clock, &ids)?;
     // The last of what may be refused: it counts the receives of the run before.
-    let bus = open_bus(&data, settings, &clock)?;
+    let bus = open_bus(&data, settings, &encryption, &clock)?;
     data.finish(&*ids, &issuer)?;
+    data.settle(&encryption)?;
     stores.all().iter().for_each(|(_, store)| store.settle());
     let seams = Seams {
         tables: stores.all().map(|(name, store)| (name, Arc::clone(store) as _)).to_vec(),
         bus: Arc::clone(&bus) as _,
         queues: Arc::clone(&bus) as _,
         heartbeat: HEARTBEAT,
-        identity,
+        identity: Arc::clone(&identity) as _,
         mailer: mail::mailer(settings)?,
         limiter: MemoryLimiter::new(Arc::clone(&clock)),
         feed: MemoryFeed::new(settings.feed(), Arc::clone(&clock)),
@@ -119,8 +133,9 @@ pub(crate) fn open(settings: &Settings) -> Result<(Arc<World>, Arc<Embedded>), F
         clock: Arc::clone(&clock),
         ids,
     };
-    let engine = Arc::new(Embedded { stores, bus, data, clock, backup: Mutex::default() });
-    if let Some(options) = settings.backup()? {
+    let backup = Mutex::default();
+    let engine = Arc::new(Embedded { stores, bus, identity, encryption, data, clock, backup });
+    if let Some(options) = settings.backup(&engine.encryption)? {
         engine.back_up(options)?;
     }
     Ok((World::new(settings, seams, Arc::clone(&engine) as _)?, engine))
@@ -175,27 +190,27 @@ impl Engine for Embedded {
 fn open_bus(
     data: &Data,
     settings: &Settings,
+    encryption: &Encryption,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<bus::Bus>, Failure> {
     let services = ServiceName::ALL.iter().flat_map(|service| queues(*service));
     let queues: Vec<_> = services.copied().chain([HEARTBEAT]).collect();
     let dir = data.part("bus");
-    bus::Bus::open(&dir, settings.queues(), settings.bus(), Arc::clone(clock), &queues)
+    let options = settings.bus(encryption);
+    bus::Bus::open(&dir, settings.queues(), options, Arc::clone(clock), &queues)
         .map_err(|error| Failure::usage(format!("data: {error}")))
 }
 
 fn open_identity(
     data: &Data,
-    settings: &Settings,
-    issuer: &str,
+    config: identity::Config,
     stores: &Stores,
     clock: &Arc<dyn Clock>,
     ids: &Arc<dyn Ids>,
 ) -> Result<Arc<EmbeddedIdentity>, Failure> {
     let keys = data.keys();
-    let issuer = settings.issuer.clone().unwrap_or_else(|| issuer.to_owned());
     let table = Arc::clone(&stores.user) as Arc<dyn Table>;
     let (clock, ids) = (Arc::clone(clock), Arc::clone(ids));
-    EmbeddedIdentity::open(settings.identity(issuer), &keys, table, clock, ids)
+    EmbeddedIdentity::open(config, &keys, table, clock, ids)
         .map_err(|error| Failure::usage(format!("data: {error}")))
 }

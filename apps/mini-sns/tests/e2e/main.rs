@@ -14,6 +14,7 @@ mod deletion;
 mod disk;
 mod documents;
 mod drill;
+mod encryption;
 mod flows;
 mod hostile;
 mod kept;
