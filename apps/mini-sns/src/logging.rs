@@ -11,7 +11,9 @@ use crate::values::LogFormat;
 
 /// Starts logging; the error says what is wrong with the filter.
 pub(crate) fn start(format: LogFormat, filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("log_filter: {error}"))?;
+    // Each try again of a bucket that is away; that it is, is told by whoever asked.
+    let filter = EnvFilter::try_new(format!("object_store=warn,{filter}"))
+        .map_err(|error| format!("log_filter: {error}"))?;
     let pretty = match format {
         LogFormat::Pretty => true,
         LogFormat::Json => false,

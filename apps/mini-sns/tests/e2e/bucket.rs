@@ -158,6 +158,12 @@ async fn a_bucket_that_cannot_be_used_is_refused_in_one_line() {
         command.args(["--backup-dir", "s3://copies"]).env("AWS_ACCESS_KEY_ID", "AKIAOTHER");
     });
     assert!(line.contains("InvalidAccessKeyId"), "{line}");
+    let line = serve(&|command| {
+        command.args(["--backup-dir", "s3://copies"]).env_remove("AWS_ACCESS_KEY_ID");
+        // Nobody who has roles to give is there.
+        command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &place.s3.url);
+    });
+    assert!(line.contains("AWS_ACCESS_KEY_ID is not set"), "{line}");
     assert!(refused(&place.restore(&[]), 2).contains("there is no backup in s3://copies/of/ours"));
 
     let server = place.serve(&place.data(), &[]).await;

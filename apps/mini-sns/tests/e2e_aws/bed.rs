@@ -21,16 +21,20 @@ pub(crate) struct Bed {
     pub(crate) visibility: String,
 }
 
+/// Where a part of the test bed is.
+pub(crate) fn known(part: &str) -> String {
+    let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/testbed.json");
+    let path = std::env::var_os("MINI_SNS_TESTBED").map_or_else(usual, Into::into);
+    let text = std::fs::read(&path)
+        .unwrap_or_else(|_| panic!("start the test bed: cargo xtask testbed up ({path:?})"));
+    let known: Value = serde_json::from_slice(&text).unwrap();
+    known[part].as_str().unwrap().to_owned()
+}
+
 impl Bed {
     /// Makes tables, bus, queues and a user pool in an environment that nobody else has.
     pub(crate) fn provision(visibility: &str) -> Self {
-        let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/testbed.json");
-        let path = std::env::var_os("MINI_SNS_TESTBED").map_or_else(usual, Into::into);
-        let text = std::fs::read(&path)
-            .unwrap_or_else(|_| panic!("start the test bed: cargo xtask testbed up ({path:?})"));
-        let known: Value = serde_json::from_slice(&text).unwrap();
-        let url = |part: &str| known[part].as_str().unwrap().to_owned();
-        let (dynamodb_url, aws_url) = (url("dynoxide"), url("services"));
+        let (dynamodb_url, aws_url) = (known("dynoxide"), known("services"));
         let env_name = format!("t{:016x}", fastrand::u64(..));
         let mut provision = program();
         aws_environment(&mut provision);

@@ -6,6 +6,7 @@
 //! and its data directory, and would ask nothing of this backend:
 //!
 //! - `backup.rs`: copies of the data directory. Here AWS keeps them, and [`restore`] takes them in.
+//! - `bucket.rs`: the same in a bucket, which [`bucket`] asks of what stands in for S3.
 //! - `crash.rs`, `damaged.rs`, `disk.rs`: kills, damage and a full disk under the data, and then
 //!   `verify` on it. Here the tables keep what was answered, and [`faults`] ends processes.
 //! - `dead.rs`: the queues' patience is an option there. Here it is the queues' own: [`poison`].
@@ -46,6 +47,7 @@ mod sign_in;
 mod tracing;
 
 mod bed;
+mod bucket;
 mod cost;
 mod door;
 mod faults;

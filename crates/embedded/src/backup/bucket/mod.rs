@@ -45,6 +45,8 @@ pub struct Bucket {
     /// As people write it: `s3://bucket/prefix`.
     name: String,
     prefix: path::Path,
+    /// Whether there is no key, so that the machine's own role has to do.
+    keyless: bool,
 }
 
 impl fmt::Debug for Bucket {
@@ -86,12 +88,13 @@ impl Bucket {
             builder = builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint);
         }
         let of = |key| builder.get_config_value(&key);
+        let keyless = of(AmazonS3ConfigKey::AccessKeyId).is_none();
         let way = of(AmazonS3ConfigKey::S3Endpoint).or_else(|| of(AmazonS3ConfigKey::Endpoint));
         // Whoever names an address without TLS means one.
         let plain = way.is_some_and(|way| way.starts_with("http://"));
         let store = builder.with_allow_http(plain).build();
         let store = store.map_err(|error| refused(&why(&error)))?;
-        Self::over(Arc::new(store), address)
+        Ok(Self { keyless, ..Self::over(Arc::new(store), address)? })
     }
 
     /// A bucket that is reached through `store`; its name is `s3://bucket/prefix`.
@@ -101,7 +104,7 @@ impl Bucket {
             name.strip_prefix(SCHEME).unwrap_or(name).split_once('/').unwrap_or_default();
         let prefix = path::Path::parse(prefix)
             .map_err(|_| BackupError::Refused(format!("{name}: its prefix is no path")))?;
-        Ok(Self { store, name: name.to_owned(), prefix })
+        Ok(Self { store, name: name.to_owned(), prefix, keyless: false })
     }
 
     /// An object's address, as errors name it.
@@ -114,7 +117,8 @@ impl Bucket {
     }
 
     fn failed(&self, key: &str, error: &Error) -> BackupError {
-        BackupError::failed(&self.path(key), why(error))
+        let hint = if self.keyless { "; AWS_ACCESS_KEY_ID is not set" } else { "" };
+        BackupError::failed(&self.path(key), format!("{}{hint}", why(error)))
     }
 
     /// All objects whose names begin with `under` and a slash, with their sizes.
