@@ -160,6 +160,7 @@ async fn a_bucket_that_cannot_be_used_is_refused_in_one_line() {
     assert!(line.contains("InvalidAccessKeyId"), "{line}");
     let line = serve(&|command| {
         command.args(["--backup-dir", "s3://copies"]).env_remove("AWS_ACCESS_KEY_ID");
+        command.env_remove("AWS_SECRET_ACCESS_KEY");
         // Nobody who has roles to give is there.
         command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &place.s3.url);
     });

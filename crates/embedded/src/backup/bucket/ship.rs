@@ -100,6 +100,7 @@ impl Shipper {
             signals: Arc::clone(&signals),
             state,
             sent: None,
+            read: Bytes::new(),
         };
         let (began, first) = mpsc::channel();
         let thread = std::thread::Builder::new().name("backup-ship".to_owned());
@@ -171,6 +172,8 @@ struct Ship {
     state: watch::Sender<State>,
     /// None before the bucket answered.
     sent: Option<Sent>,
+    /// The spool's manifest as it was last read.
+    read: Bytes,
 }
 
 impl Ship {
@@ -219,8 +222,9 @@ impl Ship {
                 }
             }
         }
-        match tokio::time::timeout(LAST_TIMEOUT, self.last()).await {
-            Ok(Ok(())) => {}
+        // A base can wait.
+        match tokio::time::timeout(LAST_TIMEOUT, self.log()).await {
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => self.fail(error),
             Err(_) => tracing::warn!("what was not sent to the bucket is sent at the next start"),
         }
@@ -271,13 +275,23 @@ impl Ship {
         self.sweep(&bases).await
     }
 
-    /// The same for a server that stops: a base can wait.
-    async fn last(&mut self) -> Result<(), BackupError> {
-        self.log().await.map(drop)
-    }
-
     /// Sends what the log has; gives the moment that it reaches.
     async fn log(&mut self) -> Result<Option<Time>, BackupError> {
+        loop {
+            match self.log_as_read().await {
+                // The writer found that nobody needs it any more, and the manifest says so now.
+                Err(BackupError::Damaged { path, .. })
+                    if path.starts_with(&self.spool) && !path.exists() && self.is_outdated() => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn is_outdated(&self) -> bool {
+        fs::read(self.spool.join(MANIFEST)).is_ok_and(|now| now != self.read)
+    }
+
+    async fn log_as_read(&mut self) -> Result<Option<Time>, BackupError> {
         self.signals.is_due.store(false, Ordering::Release);
         let path = self.spool.join(MANIFEST);
         let bytes = match fs::read(&path) {
@@ -285,6 +299,7 @@ impl Ship {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(BackupError::file(&path, &error)),
         };
+        self.read = bytes.clone();
         let log: Log = unseal_bytes(&path, &bytes)?;
         if self.sent.is_none() {
             self.sent = Some(self.meet().await?);
