@@ -122,6 +122,7 @@ async fn while_the_bucket_is_away_nothing_stops_and_nothing_is_lost() {
     let (content, at) = (data.content().await, stage.mark());
     // Not even a restart needs it.
     drop(backup);
+    stage.mark();
     let backup = back_up(&stage, &cloud, &data);
     data.put("a", "3".to_owned()).await;
     backup.copy(false).await.unwrap_err();
