@@ -50,13 +50,17 @@ async fn used(server: &Server) -> Used {
 /// What one call used, with everything that it set off, its events included.
 async fn used_by(server: &Server, call: impl AsyncFnOnce()) -> Used {
     server.settled().await;
+    let earlier = used(server).await;
     let before = used(server).await;
     call().await;
     server.settled().await;
     let mut after = used(server).await;
     for (place, sum) in &mut after {
-        let earlier = before.get(place).copied().unwrap_or_default();
-        *sum = (sum.0 - earlier.0, sum.1 - earlier.1);
+        let at = |found: &Used| found.get(place).copied().unwrap_or_default();
+        let (earlier, before) = (at(&earlier), at(&before));
+        // To tell the metrics costs something as well, as much each time.
+        let told = (before.0 - earlier.0, before.1 - earlier.1);
+        *sum = (sum.0 - before.0 - told.0, sum.1 - before.1 - told.1);
         if place.1 == "Query" {
             // Looks are not the call's, which makes far fewer queries. Each costs a unit.
             let looks = (sum.0 / LOOK).floor() * LOOK;
