@@ -136,41 +136,61 @@ impl Bench {
             let options = [&writers.options()[..], &more].concat();
             self.against_ceiling(&server, &ceiling, &name, 0.35, &options)?;
         }
-        self.traced(&server, &ceiling, &readers, &reading)?;
+        self.traced(&ceiling, &reading)?;
+        self.encrypted(&["--users", &plan_writers, "--connections", "64"])?;
         ceiling.stop()?;
         self.overload(&server, &writers, &plan_writers)?;
         self.deliveries(&server)?;
         self.start_with_posts(server, &writers)
     }
 
-    /// Timeline reads with every request recorded, in turns with those without. What is kept goes
-    /// to the ceiling, which takes no traces: sending them is what costs.
-    fn traced(
-        &mut self,
-        server: &Server,
-        ceiling: &Program,
-        readers: &Pool,
-        reading: &[&str],
-    ) -> Result<()> {
+    /// Timeline reads with every request recorded. What is kept goes to the ceiling, which takes
+    /// no traces: sending them is what costs.
+    fn traced(&mut self, ceiling: &Program, reading: &[&str]) -> Result<()> {
         let endpoint = format!("{}/v1/traces", ceiling.first_url()?);
-        let traced = self.programs.serve_with("traced", &["--otlp-endpoint", &endpoint])?;
-        let traced_readers = self.pool("traced", "timeline")?;
-        let options = [&traced_readers.options()[..], reading].concat();
-        self.programs.set_up(&traced.url, &options)?;
-        traced.settled()?;
+        let pools = [self.pool("traced", "timeline")?, self.pool("untraced", "timeline")?];
+        let ratio = self.with_and_without(&["--otlp-endpoint", &endpoint], &pools, reading)?;
+        let name = "timeline read, warm, with traces";
+        self.table.add(Figure::at_least(name, ratio, 0.95, "of that without"));
+        Ok(())
+    }
+
+    /// Durable posts to data that is encrypted.
+    fn encrypted(&mut self, writing: &[&str]) -> Result<()> {
+        let key = self.programs.key_file()?;
+        let key = key.to_str().context("the path is no text")?;
+        let pools = [self.pool("encrypted", "posts")?, self.pool("plain", "posts")?];
+        let ratio = self.with_and_without(&["--encryption-key-file", key], &pools, writing)?;
+        let name = "durable posts, 64 connections, encrypted at rest";
+        self.table.add(Figure::fact(name, ratio, "of those that are not"));
+        Ok(())
+    }
+
+    /// Some rounds of two new servers in turns, one with more options; the ratio of its rate to
+    /// the other's is the median of the rounds'.
+    fn with_and_without(&self, more: &[&str], pools: &[Pool; 2], load: &[&str]) -> Result<f64> {
+        let servers =
+            [self.programs.serve_with(pools[0].name, more)?, self.programs.serve(pools[1].name)?];
+        for (server, pool) in servers.iter().zip(pools) {
+            self.programs.set_up(&server.url, &[&pool.options()[..], load].concat())?;
+            server.settled()?;
+        }
         let secs = self.plan.round_secs.to_string();
+        let rate = |server: &Server, pool: &Pool| {
+            let options = [&pool.options()[..], load, &["--duration-secs", &secs]].concat();
+            let rate = per_second(&self.programs.load(&server.url, &options)?);
+            server.settled()?;
+            rate
+        };
         let mut ratios = Vec::new();
         for round in 1..=self.plan.rounds {
-            step(&format!("timeline read, traced: round {round} of {}", self.plan.rounds));
-            let run = |server: &Server, readers: &Pool| {
-                let options = [&readers.options()[..], reading, &["--duration-secs", &secs]];
-                per_second(&self.programs.load(&server.url, &options.concat())?)
-            };
-            ratios.push(run(&traced, &traced_readers)? / run(server, readers)?);
+            step(&format!("{} and not: round {round} of {}", pools[0].name, self.plan.rounds));
+            ratios.push(rate(&servers[0], &pools[0])? / rate(&servers[1], &pools[1])?);
         }
-        let name = "timeline read, warm, with traces";
-        self.table.add(Figure::at_least(name, median(ratios), 0.95, "of that without"));
-        traced.program.stop()
+        for server in servers {
+            server.program.stop()?;
+        }
+        Ok(median(ratios))
     }
 
     fn pool(&self, name: &'static str, scenario: &'static str) -> Result<Pool> {

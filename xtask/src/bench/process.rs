@@ -1,7 +1,9 @@
 //! The programs that are measured, and the generator that measures them.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -67,6 +69,14 @@ impl Programs {
         let started_in = begun.elapsed();
         let admin = program.next_url()?;
         Ok(Server { program, url, admin, started_in })
+    }
+
+    /// A key to encrypt data with, that nobody else can read.
+    pub(super) fn key_file(&self) -> Result<PathBuf> {
+        let path = self.path("encryption.key");
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(&b"00".repeat(32))?;
+        Ok(path)
     }
 
     /// Starts the ceilings; they answer a page of the server's.
