@@ -157,7 +157,9 @@ async fn a_lost_answer_is_no_other_writer_and_another_writer_is() {
 
     // A copy of the machine goes on with a copy of the spool.
     let twin = Stage::new();
+    drop(backup);
     copy_dir(&stage.copies(), &twin.copies());
+    let backup = back_up(&stage, &cloud, &data);
     let twin_data = twin.open();
     data.put("a", "of the first".to_owned()).await;
     backup.copy(false).await.unwrap();
