@@ -6,7 +6,7 @@ use kernel::bus::Bus;
 use kernel::internal::Service;
 use kernel::peers::Peers;
 use kernel::table::Table;
-use posts::{Config, Posts, QUEUES};
+use posts::{Config, Posts, QUEUES, UNCONFIRMED_POSTS_PER_DAY};
 
 use crate::absent::Absent;
 use crate::function::Function;
@@ -14,9 +14,6 @@ use crate::http_api::{Api, Reads, health};
 use crate::queues::Queues;
 use crate::settings::Refused;
 use crate::world::{Confirmation, World};
-
-/// Before the e-mail address is confirmed, where posts are limited.
-const UNCONFIRMED_POSTS_PER_DAY: usize = 3;
 
 fn service(
     world: &World,

@@ -12,7 +12,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use embedded::backup;
-use embedded::encryption::{Encryption, OperatorKeys};
+use embedded::encryption::{Encryption, KEY, OperatorKeys};
 use kernel::Ids;
 
 use crate::failure::Failure;
@@ -152,7 +152,7 @@ impl Data {
     }
 
     fn has_key(&self) -> bool {
-        self.root.join("KEY").is_file()
+        self.root.join(KEY).is_file()
     }
 
     /// Where the signing keys lie.

@@ -6,6 +6,7 @@ use clap::Args;
 use embedded::encryption::OperatorKeys;
 
 use crate::failure::Failure;
+use crate::secret_file::{self, OTHERS_THAN_READERS};
 use crate::settings::{Layer, Settings};
 use crate::values::Secret;
 
@@ -32,7 +33,10 @@ impl Settings {
     /// The operator's keys; none where nothing is encrypted.
     pub(crate) fn operator_keys(&self) -> Result<Option<OperatorKeys>, Failure> {
         let of_file = |path: &PathBuf| {
-            OperatorKeys::read(path).map_err(|what| format!("encryption_key_file: {what}"))
+            let refused = |what: String| format!("encryption_key_file: {what}");
+            let bytes = secret_file::read(path, OTHERS_THAN_READERS).map_err(refused)?;
+            OperatorKeys::parse(&String::from_utf8_lossy(&bytes))
+                .map_err(|what| refused(format!("{}: {what}", path.display())))
         };
         let of_text = |key: &Secret| {
             OperatorKeys::parse(key.reveal()).map_err(|what| format!("encryption_key: {what}"))

@@ -22,8 +22,6 @@ use crate::values::{CopiesAt, EmailConfirmation};
 
 /// Where copies wait for the bucket, in the data directory.
 const SPOOL: &str = "spool";
-/// Posts a day before the e-mail address is confirmed, where they are limited.
-const UNCONFIRMED_POSTS_PER_DAY: usize = 3;
 
 fn rate(per_sec: NonZeroU32, burst: NonZeroU32) -> Rate {
     Rate { per_sec: per_sec.get(), burst: burst.get() }
@@ -149,7 +147,7 @@ impl Settings {
             reports_per_day: count(self.reports_per_day),
             unconfirmed_posts_per_day: match self.email_confirmation {
                 EmailConfirmation::Off => None,
-                EmailConfirmation::Limit => Some(UNCONFIRMED_POSTS_PER_DAY),
+                EmailConfirmation::Limit => Some(posts::UNCONFIRMED_POSTS_PER_DAY),
                 EmailConfirmation::Require => Some(0),
             },
             idempotency_secs: self.idempotency_ttl.0.as_secs().max(1),

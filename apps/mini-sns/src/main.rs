@@ -27,6 +27,7 @@ mod provision;
 mod recent;
 mod restore;
 mod rotate;
+mod secret_file;
 mod serve;
 mod settings;
 mod stats;

@@ -4,6 +4,7 @@
 
 pub mod bus;
 pub mod clock;
+pub mod disk;
 pub mod document;
 pub mod faulty;
 pub mod feed;

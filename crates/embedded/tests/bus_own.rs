@@ -16,7 +16,7 @@ use embedded::bus::{Bus, Options};
 use embedded::table::OpenError;
 use kernel::bus::{QueuePolicy, QueueSpec};
 use kernel::event::Like;
-use kernel::queues::{Queues as _, Which};
+use kernel::queues::{DeadLetter, Queues as _, Which};
 use kernel::{Event, EventData, EventKind, Ids, PostId, UserId};
 use tokio_util::sync::CancellationToken;
 
@@ -321,6 +321,17 @@ async fn a_small_window_loses_nothing() {
     assert_eq!(recorder.events(), events.iter().map(|event| event.id).collect::<Vec<_>>());
 }
 
+/// Opens the bus again, of whose messages one can be handled, and lists the others.
+async fn all_but_one_dead(stage: &Embedded) -> (bus_stage::Open, Vec<DeadLetter>) {
+    let opened = open(stage).await;
+    let recorder = Recorder::always(Verdict::Done);
+    opened.start(vec![recorder.on(QUEUE, 10)]);
+    opened.drained().await;
+    assert_eq!(recorder.seen().len(), 1);
+    let dead = opened.bus.dead_list(QUEUE, None, 10).await.unwrap().items;
+    (opened, dead)
+}
+
 #[tokio::test]
 async fn a_message_that_cannot_be_read_is_laid_aside_as_it_is() {
     let stage = stage();
@@ -333,12 +344,7 @@ async fn a_message_that_cannot_be_read_is_laid_aside_as_it_is() {
         .unwrap();
     rows.insert(b"mown\0\0\0\0\0\0\0\0\x01", "garbage").unwrap();
     drop((rows, db));
-    let opened = open(&stage).await;
-    let recorder = Recorder::always(Verdict::Done);
-    opened.start(vec![recorder.on(QUEUE, 10)]);
-    opened.drained().await;
-    assert_eq!(recorder.seen().len(), 1);
-    let dead = opened.bus.dead_list(QUEUE, None, 10).await.unwrap().items;
+    let (opened, dead) = all_but_one_dead(&stage).await;
     assert_eq!(dead.len(), 2, "{dead:?}");
     assert_eq!((dead[0].message.clone(), dead[0].body.as_str()), (None, r#"{"later":1}"#));
     assert!(dead[0].reason.contains("missing field"), "{}", dead[0].reason);
@@ -364,12 +370,7 @@ async fn a_sealed_message_that_was_changed_or_moved_is_laid_aside() {
     rows.insert(key(1), rows.get(key(2)).unwrap().unwrap()).unwrap();
     rows.insert(key(2), r#"{"queued":1767225600000,"message":{"later":1}}"#).unwrap();
     drop((rows, db));
-    let opened = open(&stage).await;
-    let recorder = Recorder::always(Verdict::Done);
-    opened.start(vec![recorder.on(QUEUE, 10)]);
-    opened.drained().await;
-    assert_eq!(recorder.seen().len(), 1);
-    let dead = opened.bus.dead_list(QUEUE, None, 10).await.unwrap().items;
+    let (_opened, dead) = all_but_one_dead(&stage).await;
     assert_eq!(dead.len(), 3, "{dead:?}");
     assert!(dead.iter().all(|dead| dead.message.is_none() && dead.body.contains("sealed")));
 }

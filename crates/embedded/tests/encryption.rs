@@ -6,6 +6,7 @@ mod encrypted;
 use std::fs;
 use std::path::Path;
 
+use conformance::disk::{bytes, holds};
 use conformance::{SeededIds, TestClock};
 use embedded::encryption::{Encryption, EncryptionError, OperatorKeys};
 use embedded::table::{OpenError, Options, Store};
@@ -31,23 +32,6 @@ fn store(dir: &Path, encryption: Encryption) -> Result<Store, OpenError> {
 
 fn encrypted_store(dir: &Path) -> Store {
     store(dir, encrypted::encryption(dir)).unwrap()
-}
-
-/// All bytes of all files of a directory.
-fn bytes(dir: &Path) -> Vec<u8> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        let mut content = if path.is_dir() { bytes(&path) } else { fs::read(&path).unwrap() };
-        // Journals are made long beforehand.
-        content.truncate(content.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1));
-        found.extend(content);
-    }
-    found
-}
-
-fn holds(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 /// What a store is given, with a word that stands for each part of it.

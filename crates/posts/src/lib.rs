@@ -66,6 +66,9 @@ pub use audit::{audit, count};
 pub use react::QUEUES;
 pub use reports::{Closing, Copied, Reason, Report, ReportId, Verdict};
 
+/// Posts a day (UTC) of who has not confirmed the e-mail address, where they are limited.
+pub const UNCONFIRMED_POSTS_PER_DAY: usize = 3;
+
 /// The limits of the post service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {

@@ -1,15 +1,12 @@
 //! The admin token: given as it is, or in a file that only its owner may read, so that it stands in
 //! no list of processes.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Bytes of a file with a token, at most.
-const FILE_BYTES_MAX: u64 = 4096;
-/// What anybody but the owner may do with a file.
-const OTHERS: u32 = 0o077;
+use crate::secret_file::{self, OTHERS};
+
+/// Bytes of a token in a file, with the white space around it, at most.
+const FILE_BYTES_MAX: usize = 4096;
 
 /// The token that was given, of its two ways; one line where it cannot be had.
 pub(crate) fn given(token: Option<&str>, file: Option<&Path>) -> Result<Option<String>, String> {
@@ -23,23 +20,14 @@ pub(crate) fn given(token: Option<&str>, file: Option<&Path>) -> Result<Option<S
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    let refused = |why: &str| format!("admin_token_file: {}: {why}", path.display());
-    let unread = |error: io::Error| refused(&format!("cannot be read: {error}"));
-    let file = File::open(path).map_err(unread)?;
-    let about = file.metadata().map_err(unread)?;
-    if !about.is_file() {
-        return Err(refused("it is not a file"));
-    }
-    if about.permissions().mode() & OTHERS != 0 {
-        return Err(refused("others than its owner may use it; mend that by chmod 600"));
-    }
-    let mut bytes = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unread)?;
+    let bytes =
+        secret_file::read(path, OTHERS).map_err(|line| format!("admin_token_file: {line}"))?;
     let token = bytes.trim_ascii();
-    let fits = bytes.len() as u64 <= FILE_BYTES_MAX && !token.is_empty();
+    let fits = bytes.len() <= FILE_BYTES_MAX && !token.is_empty();
     // No other can be sent in a header.
     if !fits || !token.iter().all(u8::is_ascii_graphic) {
-        return Err(refused("one line of visible ASCII characters is wanted"));
+        let wanted = "one line of visible ASCII characters is wanted";
+        return Err(format!("admin_token_file: {}: {wanted}", path.display()));
     }
     Ok(token.iter().copied().map(char::from).collect())
 }
@@ -47,6 +35,7 @@ fn read(path: &Path) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 

@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Output;
 
+use conformance::disk::{bytes, holds};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::backup::{self, done};
 use crate::person::Person;
 use crate::server::{Server, eventually, program};
 
@@ -70,33 +72,9 @@ impl Place {
 
 #[track_caller]
 fn refused(output: &Output) -> String {
-    let line = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!((output.status.code(), line.trim_end().lines().count()), (Some(2), 1), "{line}");
+    let line = backup::refused(output, 2);
     assert!(!line.contains("1111") && !line.contains("2222"), "no key is told: {line}");
     line
-}
-
-#[track_caller]
-fn done(output: &Output) -> String {
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Every byte of every file of a directory.
-fn bytes(dir: &Path) -> Vec<u8> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        let mut content = if path.is_dir() { bytes(&path) } else { fs::read(&path).unwrap() };
-        // Journals are made long beforehand.
-        content.truncate(content.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1));
-        found.extend(content);
-    }
-    found
-}
-
-fn holds(bytes: &[u8], word: &str) -> bool {
-    bytes.windows(word.len()).any(|window| window == word.as_bytes())
 }
 
 /// Somebody is followed, writes, and an event of theirs ends in the dead letters.

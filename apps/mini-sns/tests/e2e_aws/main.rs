@@ -10,6 +10,8 @@
 //! - `crash.rs`, `damaged.rs`, `disk.rs`: kills, damage and a full disk under the data, and then
 //!   `verify` on it. Here the tables keep what was answered, and [`faults`] ends processes.
 //! - `dead.rs`: the queues' patience is an option there. Here it is the queues' own: [`poison`].
+//! - `drill.rs`, `restart.rs`, `overload.rs`, `stats.rs`: how one process runs, and what it bears.
+//! - `encryption.rs`: the data directory's. Here AWS encrypts.
 //! - `kept.rs`: which traces one process keeps, and its log.
 //! - `process.rs`, `tls.rs`: options, signals and the demo of one process. Here nginx speaks TLS.
 //!

@@ -22,7 +22,7 @@ use self::key_file::KeyFile;
 pub use self::operator::OperatorKeys;
 
 /// The name of the file that holds the locked data key.
-pub(crate) const KEY: &str = "KEY";
+pub const KEY: &str = "KEY";
 
 /// Why data cannot be read or written with the keys given. The text is one line; no key is in it.
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,5 @@
 //! The operator's keys: given at each start, kept nowhere.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::Engine;
 use base64::alphabet::{STANDARD, URL_SAFE};
@@ -13,10 +9,6 @@ use super::Secret;
 use super::cipher::derived;
 use super::key_file::{KeyFile, WORDS};
 
-/// Bytes of a key file, at most.
-const FILE_BYTES_MAX: u64 = 64 << 10;
-/// What others than the owner must not be allowed: anything to all, writing to the group.
-const MODE_REFUSED: u32 = 0o027;
 /// Bytes of a key's id.
 const ID_BYTES: usize = 8;
 
@@ -50,20 +42,6 @@ impl OperatorKeys {
             keys.push(key);
         }
         if keys.is_empty() { Err("there is no key in it".to_owned()) } else { Ok(Self(keys)) }
-    }
-
-    /// Reads them from a file that is nobody else's to read.
-    pub fn read(path: &Path) -> Result<Self, String> {
-        let refused = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());
-        let found = fs::metadata(path).map_err(|error| refused(&error))?;
-        if found.permissions().mode() & MODE_REFUSED != 0 {
-            return Err(refused(&"others can read it or write to it: chmod 600"));
-        }
-        if found.len() > FILE_BYTES_MAX {
-            return Err(refused(&"it is too large for a file of keys"));
-        }
-        let text = fs::read_to_string(path).map_err(|error| refused(&error))?;
-        Self::parse(&text).map_err(|what| refused(&what))
     }
 
     pub(super) fn first(&self) -> &OperatorKey {
@@ -166,17 +144,6 @@ mod tests {
             let mut other = file.clone();
             other.locked[at] ^= 1;
             assert_eq!(keys.first().unlock(&other), None);
-        }
-    }
-
-    #[test]
-    fn a_file_that_others_can_read_is_refused() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("key");
-        fs::write(&path, HEX).unwrap();
-        for (mode, taken) in [(0o600, true), (0o400, true), (0o440, true), (0o604, false)] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(OperatorKeys::read(&path).is_ok(), taken, "{mode:o}");
         }
     }
 }

@@ -267,8 +267,8 @@ impl Ship {
     async fn pass(&mut self) -> Result<(), BackupError> {
         let Some(until) = self.log().await? else { return Ok(()) };
         let bases = self.bases()?;
-        for number in bases.keys() {
-            self.base(*number).await?;
+        for (number, base) in &bases {
+            self.base(*number, base).await?;
         }
         self.reached();
         self.state.send_modify(|state| state.all = state.all.max(Some(until)));
@@ -399,12 +399,11 @@ impl Ship {
         there.map(|(number, path)| Ok((number, unseal(&path)?))).collect()
     }
 
-    async fn base(&mut self, number: u64) -> Result<(), BackupError> {
+    async fn base(&mut self, number: u64, base: &Base) -> Result<(), BackupError> {
         if self.sent()?.bases.contains(&number) {
             return Ok(());
         }
         let dir = base_dir(&self.spool, number);
-        let base: Base = unseal(&dir.join(MANIFEST))?;
         let under = self.key(&format!("base/{number:06}"));
         let (bucket, signals) = (self.bucket.clone(), Arc::clone(&self.signals));
         for part in &base.parts {
