@@ -27,6 +27,8 @@ export const en = {
   "forgot.title": "Choose another password",
   "forgot.text": "Type your e-mail address. If there is an account with it, a code comes by e-mail.",
   "forgot.button": "Send a code",
+  "forgot.given": /** @param {{email: string}} a */ ({ email }) =>
+    `Choose another password for ${email}.`,
   "forgot.sent": /** @param {{email: string}} a */ ({ email }) =>
     `If there is an account with ${email}, a code is on its way. It is good for an hour.`,
   "forgot.choose": "Choose this password",

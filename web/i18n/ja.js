@@ -25,6 +25,8 @@ export const ja = {
   "forgot.title": "パスワードの再設定",
   "forgot.text": "メールアドレスを入力してください。アカウントがあれば、コードをメールでお送りします。",
   "forgot.button": "コードを送る",
+  "forgot.given": /** @param {{email: string}} a */ ({ email }) =>
+    `${email} の新しいパスワードを設定してください。`,
   "forgot.sent": /** @param {{email: string}} a */ ({ email }) =>
     `${email} のアカウントがあれば、コードをお送りしました。有効期限は 1 時間です。`,
   "forgot.choose": "このパスワードにする",

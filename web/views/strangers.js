@@ -116,12 +116,17 @@ export function SignIn() {
 
 /** Another password, for who lost theirs: a code by e-mail, then the code and the password. */
 export function Forgot() {
-  const [sentTo, sent] = useState(/** @type {string | null} */ (null));
+  // A link that an operator gave; nobody who looks on later finds the code in the address.
+  const [given] = useState(() => new URLSearchParams(location.hash.slice(1)));
+  const [sentTo, sent] = useState(given.get("code") ? given.get("email") : null);
+  useEffect(() => {
+    if (location.hash) history.replaceState(history.state, "", location.pathname + location.search);
+  }, []);
   return html`
     <${Door} title=${t("forgot.title")}>
       ${sentTo === null
         ? html`<${AskCode} onSent=${sent} />`
-        : html`<${ChoosePassword} email=${sentTo} />`}
+        : html`<${ChoosePassword} email=${sentTo} given=${given.get("code") ?? ""} />`}
       <p class="door-other"><a href=${other("/sign-in")}>${t("signIn.title")}</a></p>
     <//>
   `;
@@ -152,10 +157,10 @@ function AskCode({ onSent }) {
   `;
 }
 
-/** @param {{email: string}} props */
-function ChoosePassword({ email }) {
+/** @param {{email: string, given: string}} props */
+function ChoosePassword({ email, given }) {
   const { field, values, submit, busy, problem } = useForm(
-    { code: "", password: "" },
+    { code: given, password: "" },
     {
       check: ({ code, password }) => ({
         ...(code.trim() ? {} : { code: t("error.empty") }),
@@ -170,7 +175,7 @@ function ChoosePassword({ email }) {
   );
   return html`
     <form class="form" onSubmit=${submit} novalidate>
-      <p role="status">${t("forgot.sent", { email })}</p>
+      <p role="status">${t(given ? "forgot.given" : "forgot.sent", { email })}</p>
       <${Field} ...${field("code")} label=${t("field.code")} dir="ltr"
         autocomplete="one-time-code" autocapitalize="characters" spellcheck=${false} />
       <${PasswordField} ...${field("password")} label=${t("field.newPassword")} rules

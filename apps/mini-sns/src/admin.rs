@@ -13,6 +13,7 @@
 //! | `POST /backup` | `{"base"}` -> `{"until"}` once all that is there now is copied |
 //! | `GET /users?q=`, `GET /users/{who}` | accounts, by a name's beginning; one, by id or handle |
 //! | `POST /users/{who}/suspend`, `/restore`, `/reset-sessions` | an order -> what it came to |
+//! | `POST /users/{who}/reset-password` | an order -> the same, and a `code` |
 //! | `POST /posts/{id}/remove` | an order -> the post |
 //! | `GET /reports?state=&after=&limit=` | what people reported: `open`, oldest first; or `all` |
 //! | `GET /reports/{id}` | one report |
@@ -34,7 +35,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use kernel::queues::{DeadLetter, PAGE_MAX, Which};
+use kernel::queues::{DeadLetter, PAGE_MAX, Queues, Which};
 use kernel::{Code, Problem};
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde::{Deserialize, Serialize};
@@ -144,10 +145,13 @@ async fn show(
 
 /// Which dead letters are meant: one of the two.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Meant {
     queue: Option<String>,
     id: Option<String>,
+    /// Only counts them.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 impl Meant {
@@ -160,11 +164,38 @@ impl Meant {
     }
 }
 
+/// How many of the letters meant pass.
+async fn count(
+    queues: &dyn Queues,
+    which: Which<'_>,
+    passes: impl Fn(&DeadLetter) -> bool,
+) -> Result<usize, Problem> {
+    let queue = match which {
+        Which::One(id) => return Ok(usize::from(passes(&queues.dead_show(id).await?))),
+        Which::Queue(queue) => queue,
+    };
+    let (mut count, mut after) = (0, None);
+    loop {
+        let page = queues.dead_list(queue, after.as_deref(), PAGE_MAX).await?;
+        count += page.items.iter().filter(|letter| passes(letter)).count();
+        after = page.next;
+        if after.is_none() || page.items.is_empty() {
+            return Ok(count);
+        }
+    }
+}
+
 async fn redrive(
     State(admin): State<Arc<Admin>>,
     Json(meant): Json<Meant>,
 ) -> Result<Json<Value>, Problem> {
-    let count = admin.world.seams.queues.dead_redrive(meant.which()?).await?;
+    let (queues, which) = (&*admin.world.seams.queues, meant.which()?);
+    if meant.dry_run {
+        // Those that this release cannot read stay.
+        let count = count(queues, which, |letter| letter.message.is_some()).await?;
+        return Ok(Json(json!({"count": count})));
+    }
+    let count = queues.dead_redrive(which).await?;
     Ok(Json(json!({"count": count})))
 }
 
@@ -172,7 +203,11 @@ async fn purge(
     State(admin): State<Arc<Admin>>,
     Json(meant): Json<Meant>,
 ) -> Result<Json<Value>, Problem> {
-    let count = admin.world.seams.queues.dead_purge(meant.which()?).await?;
+    let (queues, which) = (&*admin.world.seams.queues, meant.which()?);
+    if meant.dry_run {
+        return Ok(Json(json!({"count": count(queues, which, |_| true).await?})));
+    }
+    let count = queues.dead_purge(which).await?;
     Ok(Json(json!({"count": count})))
 }
 

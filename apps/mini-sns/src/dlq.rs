@@ -45,13 +45,16 @@ pub(crate) enum Command {
 
 /// Which dead letters are meant.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
 pub(crate) struct Meant {
     /// One, by its id
+    #[arg(required_unless_present = "queue", conflicts_with = "queue")]
     id: Option<String>,
     /// All of this queue
     #[arg(long)]
     queue: Option<String>,
+    /// Only tell how many there are
+    #[arg(long)]
+    dry_run: bool,
 }
 
 /// Does as asked.
@@ -77,15 +80,14 @@ pub(crate) async fn run(command: Command) -> Result<(), Failure> {
 
 impl Server {
     async fn change(&self, path: &str, meant: &Meant, done: &str) -> Result<(), Failure> {
-        let body = match (&meant.id, &meant.queue) {
-            (Some(id), _) => json!({"id": id}),
-            (_, queue) => json!({"queue": queue}),
-        };
+        let Meant { id, queue, dry_run } = meant;
+        let body = json!({"id": id, "queue": queue, "dryRun": dry_run});
         let answer = self.ask(Method::POST, path, Some(&body)).await?;
         if self.json {
             print_json(&answer)
         } else {
-            output::line(&format!("{} {done}", answer["count"]))
+            let would = if meant.dry_run { "would be " } else { "" };
+            output::line(&format!("{} {would}{done}", answer["count"]))
         }
     }
 }

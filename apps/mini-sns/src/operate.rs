@@ -34,6 +34,14 @@ pub(crate) enum Users {
     Restore(OnUser),
     /// End every session of an account
     ResetSessions(OnUser),
+    /// Make a link by which somebody who lost the password chooses another one
+    ResetPassword {
+        /// Address that people type, for the link
+        #[arg(long, env = "MINI_SNS_ISSUER", default_value = "http://127.0.0.1:8080")]
+        url: String,
+        #[command(flatten)]
+        on: OnUser,
+    },
 }
 
 /// What to do about posts.
@@ -119,6 +127,7 @@ pub(crate) async fn users(command: Users) -> Result<(), Failure> {
         Users::Suspend(on) => on.run("suspend", "suspended").await,
         Users::Restore(on) => on.run("restore", "restored").await,
         Users::ResetSessions(on) => on.run("reset-sessions", "signed out everywhere").await,
+        Users::ResetPassword { url, on } => on.reset_password(&url).await,
     }
 }
 
@@ -163,6 +172,33 @@ impl OnUser {
         let handle = answer["account"]["handle"].as_str().unwrap_or(&self.who);
         let told = self.order.told(answer["changed"] == true, done);
         output::line(&format!("{handle}: {told}"))
+    }
+
+    /// Prints the link; what is secret in it stands behind the `#`, which no browser sends.
+    async fn reset_password(&self, url: &str) -> Result<(), Failure> {
+        let path = format!("/users/{}/reset-password", part(&self.who));
+        let mut answer = self.server.ask(Method::POST, &path, Some(&self.order.body())).await?;
+        let account = &answer["account"];
+        let handle = account["handle"].as_str().unwrap_or(&self.who).to_owned();
+        let Some(code) = answer["code"].as_str() else {
+            let told = self.order.told(true, "given a link");
+            return if self.server.json {
+                print_json(&answer)
+            } else {
+                output::line(&format!("{handle}: {told}"))
+            };
+        };
+        let mut secret = form_urlencoded::Serializer::new(String::new());
+        let email = account["email"].as_str().unwrap_or_default();
+        let secret = secret.append_pair("email", email).append_pair("code", code).finish();
+        let link = format!("{}/forgot#{secret}", url.trim_end_matches('/'));
+        if self.server.json {
+            answer["link"] = json!(link);
+            return print_json(&answer);
+        }
+        output::line(&format!(
+            "{link}\nGood for an hour and for whoever has it: give it to {handle}."
+        ))
     }
 }
 

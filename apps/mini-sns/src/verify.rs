@@ -33,6 +33,9 @@ pub(crate) struct VerifyArgs {
     /// Rebuild what is derived: timelines and what they project of follows
     #[arg(long)]
     repair: bool,
+    /// Only tell what --repair would do
+    #[arg(long, requires = "repair")]
+    dry_run: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -54,7 +57,11 @@ pub(crate) async fn run(args: VerifyArgs) -> Result<(), Failure> {
     let (world, engine) = backend::open(&settings)?;
     settle(&world, &engine).await?;
     let mut findings = audit(&world, &engine).await?;
-    if args.repair && !findings.is_empty() {
+    if args.dry_run && !args.json {
+        let would = if findings.is_empty() { "Nothing" } else { "All that is derived" };
+        output::line(&format!("{would} would be rebuilt"))?;
+    }
+    if args.repair && !args.dry_run && !findings.is_empty() {
         repair(&world, &engine).await?;
         settle(&world, &engine).await?;
         output::line(&format!("{} findings before the repair", findings.len()))?;

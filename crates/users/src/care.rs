@@ -82,8 +82,14 @@ fn made_of(secret: [u8; 32]) -> String {
     letters.map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
 }
 
+/// A code as people read it.
+fn readable(code: &str) -> String {
+    let (first, last) = code.split_at(CODE_CHARACTERS / 2);
+    format!("{first}-{last}")
+}
+
 fn letter(purpose: Purpose, to: String, code: &str) -> Letter {
-    let code = format!("{}-{}", &code[..CODE_CHARACTERS / 2], &code[CODE_CHARACTERS / 2..]);
+    let code = readable(code);
     let (subject, english, japanese) = match purpose {
         Purpose::Confirm => (
             "Confirm your e-mail address / メールアドレスの確認",
@@ -197,7 +203,7 @@ impl Users {
     }
 
     /// Sets another password for who has the code. Every session ends.
-    pub(crate) async fn reset_password(
+    pub(crate) async fn redeem_reset(
         &self,
         email: &str,
         code: &str,
@@ -207,6 +213,11 @@ impl Users {
         // Used up before the password is set: should that fail, another code is asked for.
         self.redeem(user, Purpose::Reset, code, Vec::new()).await?;
         self.identity.set_password(user, password).await
+    }
+
+    /// A code by which a person chooses another password, for an operator to hand on.
+    pub(crate) async fn reset_code(&self, user: UserId) -> Result<String, Problem> {
+        Ok(readable(&self.issue(user, Purpose::Reset).await?))
     }
 
     /// A new code of a person, in place of the one before it.

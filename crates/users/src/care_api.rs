@@ -155,7 +155,7 @@ async fn reset(
     let (email, code, password) =
         model::password_reset((body.email, body.code), body.password, &users.config)?;
     // A task of its own: a client that goes away must not stop it between code and password.
-    let setting = tokio::spawn(async move { users.reset_password(&email, &code, &password).await });
+    let setting = tokio::spawn(async move { users.redeem_reset(&email, &code, &password).await });
     setting.await.map_err(Problem::internal)??;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -65,7 +65,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use audit::{audit, count, repair};
 pub use model::MADE_UP_HANDLE_CHARACTERS;
-pub use operate::{Account, Outcome};
+pub use operate::{Account, Outcome, Reset};
 pub use react::QUEUES;
 pub use store::SEARCH as SORTED_BY_NAMES;
 

@@ -32,6 +32,16 @@ pub struct Outcome {
     changed: bool,
 }
 
+/// By what somebody chooses another password.
+#[derive(Clone, Serialize)]
+pub struct Reset {
+    /// The account, and whether a code was made, or would be.
+    #[serde(flatten)]
+    outcome: Outcome,
+    /// The code, good for an hour; none where none was made.
+    code: Option<String>,
+}
+
 impl Users {
     /// Accounts whose handle or name begins with a text, and the one with that handle or id,
     /// suspended or not.
@@ -98,6 +108,21 @@ impl Users {
             self.identity.revoke(user, Revoke::All).await?;
         }
         Ok(Outcome { account, changed: true })
+    }
+
+    /// Makes the code by which somebody who lost the password chooses another one, where no letter
+    /// reaches them.
+    pub async fn reset_password(&self, who: &str, order: Order) -> Result<Reset, Problem> {
+        let (order, account) = (order.checked()?, self.account(who).await?);
+        let mut code = None;
+        if !order.dry_run {
+            let user = account.profile.user_id;
+            let act = order.act(&*self.ids, &*self.clock, "reset-password", user.text());
+            // Noted before, as above.
+            self.table.commit(vec![acts::write(&act)]).await?;
+            code = Some(self.reset_code(user).await?);
+        }
+        Ok(Reset { outcome: Outcome { account, changed: true }, code })
     }
 
     /// What operators did here, newest first.

@@ -87,3 +87,26 @@ test("who lost the password chooses another one and is signed in", async () => {
   assert.deepEqual(complaints, []);
   await context.close();
 });
+
+test("a link of an operator leads to another password, and leaves no code in the address", async () => {
+  const person = await server.person("jiro");
+  const asked = await fetch(`${server.admin}/users/${person.id}/reset-password`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ operator: "olga", reason: "lost", dryRun: false }),
+  });
+  const { account, code } = await asked.json();
+  const { page, complaints, context, go } = await visit(browser, server, null);
+  await go(`/forgot#${new URLSearchParams({ email: account.email, code })}`);
+  await page.getByText("Choose another password for jiro@example.org.").waitFor();
+  assert.equal(await page.getByLabel("Code").inputValue(), code);
+  await until(() => !page.url().includes("#"));
+  await page.getByLabel("New password").fill("another-horse-2");
+  assert.deepEqual(await axe(page), []);
+  await page.getByRole("button", { name: "Choose this password" }).click();
+  await page.getByRole("link", { name: "Home" }).first().waitFor();
+  const body = { email: "jiro@example.org", password: "another-horse-2" };
+  await server.call("POST", "/auth/login", { body });
+  assert.deepEqual(complaints, []);
+  await context.close();
+});

@@ -10,7 +10,7 @@ use kernel::{Code, PostId, Problem};
 use posts::{Posts, Report, ReportId, Verdict};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use users::{Outcome, Users};
+use users::{Outcome, Reset, Users};
 
 use super::Admin;
 
@@ -24,6 +24,7 @@ pub(super) fn routes() -> Router<Arc<Admin>> {
         .route("/users/{who}/suspend", post(suspend))
         .route("/users/{who}/restore", post(restore))
         .route("/users/{who}/reset-sessions", post(reset_sessions))
+        .route("/users/{who}/reset-password", post(reset_password))
         .route("/posts/{id}/remove", post(remove))
         .route("/reports", get(reports))
         .route("/reports/{id}", get(report))
@@ -87,6 +88,14 @@ async fn reset_sessions(
     Json(order): Json<Order>,
 ) -> Result<Json<Outcome>, Problem> {
     admin.users()?.reset_sessions(&who, order).await.map(Json)
+}
+
+async fn reset_password(
+    State(admin): State<Arc<Admin>>,
+    Path(who): Path<String>,
+    Json(order): Json<Order>,
+) -> Result<Json<Reset>, Problem> {
+    admin.users()?.reset_password(&who, order).await.map(Json)
 }
 
 async fn remove(

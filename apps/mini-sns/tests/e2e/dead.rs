@@ -38,6 +38,9 @@ async fn a_dead_letter_is_listed_shown_and_redriven() {
 
     server.options.clear();
     server.restart().await;
+    assert_eq!(dlq(&server, &["redrive", id, "--dry-run"]).trim(), "1 would be queued again");
+    let all = dlq(&server, &["purge", "--queue", "timeline-fanout", "--dry-run"]);
+    assert!(all.trim().ends_with("would be dropped") && !all.starts_with('0'), "{all}");
     assert_eq!(dlq(&server, &["redrive", id]).trim(), "1 queued again");
     let author = author.at(&server);
     eventually("the post is in its author's timeline", async || {

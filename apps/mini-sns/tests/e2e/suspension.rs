@@ -107,3 +107,28 @@ async fn operators_remove_posts_and_end_sessions_and_it_is_noted() {
     }
     server.verified().await;
 }
+
+#[tokio::test]
+async fn an_operator_gives_a_link_by_which_another_password_is_chosen() {
+    let server = Server::start(&[]).await;
+    let author = Person::register(&server).await;
+    let link = ["users", "reset-password", &author.id, "--reason", "lost", "--url", "http://sns/"];
+    let dry = operate(&server, &[&link[..], &["--dry-run"]].concat()).unwrap();
+    assert!(dry.ends_with(": would be given a link"), "{dry}");
+    let told = operate(&server, &link).unwrap();
+    let (_, secret) = told.lines().next().unwrap().split_once("http://sns/forgot#").unwrap();
+    let given = |name: &str| {
+        let mut pairs = form_urlencoded::parse(secret.as_bytes());
+        pairs.find(|(key, _)| key == name).unwrap().1.into_owned()
+    };
+    assert_eq!(given("email"), author.email);
+    let password = "other-horse-2";
+    let by_link = json!({"email": given("email"), "code": given("code"), "password": password});
+    author.post_to("/auth/password/reset", &by_link).await.expect(204);
+    author.get("/users/me").await.problem(401, "unauthenticated");
+    let login = json!({"email": author.email, "password": password});
+    let session = author.post_to("/auth/login", &login).await.expect(200);
+    assert!(session["accessToken"].is_string());
+    author.post_to("/auth/password/reset", &by_link).await.problem(422, "wrong_code");
+    assert!(operate(&server, &["audit"]).unwrap().contains("reset-password"));
+}
