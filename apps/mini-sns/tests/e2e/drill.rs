@@ -54,6 +54,11 @@ start() {
     (cd /var/lib && mkdir -p $(sed -n 's/^StateDirectory=//p' $units.service))
     systemd-socket-activate $listen $command >> "$DRILL/log" 2>&1 < /dev/null &
     echo $! > "$DRILL/pid"
+    # As with systemd, the sockets are there when this returns; whoever comes early waits.
+    for port in $(sed -n 's/^ListenStream=.*://p' $units.socket); do
+        listens=$(printf ':%04X 00000000:0000 0A' "$port")
+        until grep -q "$listens" /proc/net/tcp; do kill -0 $!; sleep 0.02; done
+    done
 }
 stop() {
     kill "$(cat "$DRILL/pid")"
