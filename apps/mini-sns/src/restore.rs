@@ -22,6 +22,9 @@ pub(crate) struct RestoreArgs {
     /// Id of the data whose copies to take, where there are others in the same folder
     #[arg(long, value_name = "ID")]
     of: Option<String>,
+    /// Only check that it can be done, and tell what would be; nothing is written
+    #[arg(long)]
+    dry_run: bool,
     /// What the copies' names have behind the tables' own, as in mini-sns-prod-post-ddb-restored
     #[cfg(feature = "aws")]
     #[arg(long, default_value = "-restored")]

@@ -287,6 +287,11 @@ pub fn was_written(dir: &Path) -> bool {
     !is_empty && !matches!(Position(file).read(), Ok(Some(0)))
 }
 
+/// Looks whether another process holds the store in `dir`.
+pub fn check_unused(dir: &Path) -> Result<(), OpenError> {
+    lock(dir).map(drop)
+}
+
 pub(crate) fn damaged(path: &Path, what: impl Into<String>) -> OpenError {
     OpenError::Damaged { dir: path.to_owned(), what: what.into() }
 }

@@ -22,7 +22,7 @@ const PROFILES: [&str; 1] = ["profile#"];
 /// People after whose timelines a line tells how far it is.
 const TOLD_EVERY: usize = 1_000;
 
-/// Restores; repeatable.
+/// Restores, or only tells what that would change; repeatable.
 pub(super) async fn run(args: RestoreArgs, mut settings: Settings) -> Result<(), Failure> {
     if !settings.serves_all() {
         return Err(Failure::usage("services: only all of them are restored"));
@@ -36,23 +36,30 @@ pub(super) async fn run(args: RestoreArgs, mut settings: Settings) -> Result<(),
     let sdk = settings.aws_connection().load().await;
     let client = dynamodb::client(&sdk, settings.dynamodb_url.as_deref());
     let name = |service: ServiceName| dynamodb::name(&settings.env_name.0, service.word());
+    let would = if args.dry_run { "would be " } else { "" };
     if !args.timelines_only {
         for service in ORIGINALS {
             let (table, copy) = (name(service), name(service) + &args.suffix);
-            let changed = dynamodb::make_equal(&client, &table, &copy).await;
+            let changed = dynamodb::make_equal(&client, &table, &copy, args.dry_run).await;
             let changed = changed.map_err(|error| failed(&table, &error))?;
             let dynamodb::Changed { written, deleted } = changed;
-            output::line(&format!("{table}: {written} items written, {deleted} deleted"))?;
+            let told = format!("{table}: {written} items {would}written, {deleted} {would}deleted");
+            output::line(&told)?;
         }
     }
     let mut people = BTreeSet::new();
     for (service, prefixes) in
         [(ServiceName::User, &PROFILES[..]), (ServiceName::Timeline, &OF_PEOPLE)]
     {
-        let table = name(service);
+        let is_copied = service == ServiceName::User && !args.timelines_only && args.dry_run;
+        // Its people are those of the copy once it is restored.
+        let table = if is_copied { name(service) + &args.suffix } else { name(service) };
         let found = dynamodb::partitions(&client, &table).await;
         let found = found.map_err(|error| failed(&table, &error))?;
         people.extend(found.iter().filter_map(|partition| person(partition, prefixes)));
+    }
+    if args.dry_run {
+        return output::line(&format!("{} timelines would be made anew", people.len()));
     }
     let timeline = world.timeline.as_ref().ok_or_else(|| Failure::failed("no timeline"))?;
     for (done, user) in people.iter().enumerate() {

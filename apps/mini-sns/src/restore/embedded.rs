@@ -1,9 +1,10 @@
 //! A new data directory out of copies, as the data was at one moment.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use embedded::backup::{self, Plan, Progress};
+use embedded::backup::{self, Plan, Progress, Reader};
 use indicatif::HumanBytes;
 use kernel::clock::SystemClock;
 use kernel::ids::SystemIds;
@@ -29,11 +30,18 @@ pub(super) async fn run(args: RestoreArgs, settings: Settings) -> Result<(), Fai
     if let (Some((data, before)), None) = (backup::unfinished(to).map_err(refused)?, at) {
         (of, at) = (Some(data), Some(before));
     }
-    let reader = reader(copies, settings.backup_endpoint.as_deref(), || backup::scratch(to))?;
+    // What a bucket holds is brought elsewhere by whoever only looks.
+    let aside = args.dry_run.then(tempfile::tempdir).transpose().map_err(Failure::failed)?;
+    let scratch =
+        || aside.as_ref().map_or_else(|| backup::scratch(to), |dir| Ok(dir.path().into()));
+    let reader = reader(copies, settings.backup_endpoint.as_deref(), scratch)?;
     let catalog = reader.catalog(of.as_deref()).await.map_err(refused)?;
     let plan: Plan = reader.held(catalog.plan(at)).map_err(refused)?;
     let operator = settings.operator_keys()?;
     let encryption = plan.encryption(operator.as_ref()).map_err(refused)?;
+    if args.dry_run {
+        return try_out(reader, plan, to).await;
+    }
     let began = Instant::now();
     let progress = Arc::new(Progress::default());
     let (bytes, at) = (plan.bytes(), plan.at);
@@ -50,4 +58,18 @@ pub(super) async fn run(args: RestoreArgs, settings: Settings) -> Result<(), Fai
     let place = to.display();
     output::line(&format!("{place} is as it was at {at}: {bytes} of copies in {took:.1?}"))?;
     output::line(&format!("Check it with: mini-sns verify --data {place}"))
+}
+
+/// Reads all that would be restored, and refuses what a restore would refuse.
+async fn try_out(reader: Reader, plan: Plan, to: &Path) -> Result<(), Failure> {
+    backup::admits(&plan, to).map_err(refused)?;
+    let progress = Arc::new(Progress::default());
+    let (at, data, bytes) = (plan.at, plan.data.clone(), plan.size());
+    let shared = Arc::clone(&progress);
+    let check = move || Handle::current().block_on(reader.check_plan(&plan, &shared));
+    with_bar(bytes, &progress, check).await?;
+    let (place, bytes) = (to.display(), HumanBytes(bytes));
+    output::line(&format!(
+        "{place} would be {data} as it was at {at}: {bytes} of copies, all whole"
+    ))
 }

@@ -118,6 +118,11 @@ async fn a_lost_disk_comes_back_as_it_was_between_two_posts() {
     assert_eq!(listed.len(), 2, "the first base, and that which was asked for: {listed:?}");
     let table = done(&place.copies_listed(&["--check"]));
     assert!(table.contains("whole") && table.contains(listed[0]["data"].as_str().unwrap()));
+    let would = done(&place.restore(&["--at", &between.to_string(), "--dry-run"]));
+    for word in [&between.to_string(), listed[0]["data"].as_str().unwrap(), "would be"] {
+        assert!(would.contains(word), "{word}: {would}");
+    }
+    assert!(!place.restored().exists(), "nothing is written");
     let told = done(&place.restore(&["--at", &between.to_string()]));
     assert!(told.contains(&between.to_string()) && told.contains("mini-sns verify"), "{told}");
     verify(&place.restored());
@@ -227,14 +232,12 @@ async fn what_cannot_be_restored_is_refused_in_one_line() {
     let later = (until + Duration::from_hours(1)).to_string();
     assert!(refused(&place.restore(&["--at", &later]), 2).contains("the last is"));
     refused(&place.restore(&["--at", "yesterday"]), 2);
-    let into_the_old = program()
-        .arg("restore")
-        .args(["--at", &until.to_string(), "--backup-dir"])
-        .arg(place.copies())
-        .arg("--data")
-        .arg(place.data())
-        .output();
-    assert!(refused(&into_the_old.unwrap(), 2).contains("is not empty"));
+    for tried in [&[][..], &["--dry-run"]] {
+        let mut into_the_old = program();
+        into_the_old.arg("restore").args(["--at", &until.to_string(), "--backup-dir"]);
+        into_the_old.arg(place.copies()).arg("--data").arg(place.data()).args(tried);
+        assert!(refused(&into_the_old.output().unwrap(), 2).contains("is not empty"));
+    }
     server.verified().await;
 
     // A damaged byte is found while it restores; mended, it goes on, and until then nobody serves.
@@ -244,8 +247,11 @@ async fn what_cannot_be_restored_is_refused_in_one_line() {
     let mut damaged = whole.clone();
     damaged[100] ^= 1;
     fs::write(&log, damaged).unwrap();
-    let line = refused(&place.restore(&["--at", &until.to_string()]), 2);
-    assert!(line.contains("is damaged") && line.contains(log.to_str().unwrap()), "{line}");
+    for tried in [&["--dry-run"][..], &[]] {
+        assert!(!place.restored().exists(), "nothing is written");
+        let line = refused(&place.restore(&[&["--at", &until.to_string()], tried].concat()), 2);
+        assert!(line.contains("is damaged") && line.contains(log.to_str().unwrap()), "{line}");
+    }
     let listed = place.copies_listed(&["--check"]);
     assert!(refused(&listed, 2).contains("is damaged"));
     let serve = || {
@@ -257,6 +263,8 @@ async fn what_cannot_be_restored_is_refused_in_one_line() {
     };
     assert!(refused(&serve(), 2).contains("a part of a restore"));
     fs::write(&log, whole).unwrap();
+    done(&place.restore(&["--dry-run"]));
+    assert!(refused(&serve(), 2).contains("a part of a restore"), "it is as far as it was");
     done(&place.restore(&[]));
     verify(&place.restored());
 }

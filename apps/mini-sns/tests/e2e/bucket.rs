@@ -91,6 +91,8 @@ async fn a_lost_machine_comes_back_from_its_bucket_alone() {
 
     let until = place.last().unwrap();
     assert!(done(&place.run(&["backups", "--check"])).contains("whole"));
+    assert!(done(&place.restore(&["--dry-run"])).contains("would be"));
+    assert!(!place.restored().exists(), "nothing is written");
     done(&place.restore(&[]));
     verify(&place.restored());
     assert!(!place.restored().join("RESTORE").exists(), "what was brought here is gone");
@@ -182,8 +184,10 @@ async fn a_bucket_that_cannot_be_used_is_refused_in_one_line() {
     let mut damaged = whole.to_vec();
     damaged[60] ^= 1;
     place.s3.set(log, damaged);
-    let line = refused(&place.restore(&[]), 2);
-    assert!(line.contains(&format!("s3://copies/{log} is damaged")), "{line}");
+    for tried in [&["--dry-run"][..], &[]] {
+        let line = refused(&place.restore(tried), 2);
+        assert!(line.contains(&format!("s3://copies/{log} is damaged")), "{line}");
+    }
     assert!(refused(&place.run(&["backups", "--check"]), 2).contains("is damaged"));
     place.s3.set(log, whole);
     done(&place.restore(&[]));

@@ -154,6 +154,8 @@ async fn without_the_right_key_there_is_one_line_and_nothing_changes() {
     assert!(place.refused(&[], false).contains("is encrypted, and no key is given"));
     assert!(refused(&place.run(&["verify"], "data", false)).contains("no key is given"));
     assert!(refused(&place.run(&["restore"], "new", false)).contains("no key is given"));
+    let tried = place.run(&["restore", "--dry-run"], "new", false);
+    assert!(refused(&tried).contains("no key is given"));
     place.give(&["2"]);
     assert!(place.refused(&[], true).contains("is locked with key"));
     assert!(refused(&place.run(&["backup"], "data", true)).contains("is locked with key"));
@@ -217,9 +219,27 @@ async fn signing_keys_are_rotated_as_they_are_sealed() {
     let place = Place::new();
     let mut server = place.serve(true, &[]).await;
     let person = Person::register_as(&server, HANDLE).await;
+    let try_out = || place.run(&["rotate-keys", "--dry-run"], "data", true);
+    assert!(refused(&try_out()).contains("in use by another process"));
     for (rotations, status) in [(1, 200), (2, 401)] {
         server.terminate();
         server.exited().await;
+        let before = bytes(&place.path("data"));
+        let signing = place.path("data/keys/signing.json");
+        let told = format!("{} would be written\n", signing.display());
+        assert_eq!(done(&try_out()), told);
+        place.give(&["2", "1"]);
+        let key = place.path("data/KEY");
+        assert_eq!(done(&try_out()), format!("{told}{} would be written\n", key.display()));
+        place.give(&["2"]);
+        assert!(refused(&try_out()).contains("is locked with key"));
+        place.give(&["1"]);
+        let whole = fs::read(&signing).unwrap();
+        fs::write(&signing, &whole[1..]).unwrap();
+        let line = refused(&try_out());
+        assert!(line.contains("signing.json: damaged"), "{line}");
+        fs::write(&signing, whole).unwrap();
+        assert!(bytes(&place.path("data")) == before, "nothing is written");
         for _ in 0..rotations {
             done(&place.run(&["rotate-keys"], "data", true));
         }

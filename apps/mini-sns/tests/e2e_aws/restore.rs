@@ -129,7 +129,12 @@ async fn tables_are_what_they_were_and_timelines_are_made_anew() {
     // And the timeline's table is lost altogether.
     tables.empty("timeline").await;
 
+    let lost = tables.sorted(&tables.name("post")).await;
+    let would = said(server.restore(), &["--dry-run"]);
+    assert!(would.ends_with("3 timelines would be made anew\n"), "{would}");
+    assert_eq!(tables.sorted(&tables.name("post")).await, lost, "nothing is written");
     let told = said(server.restore(), &[]);
+    assert_eq!(would.replace("would be ", ""), told);
     for service in ["user", "post", "social"] {
         let table = tables.name(service);
         assert!(told.contains(&format!("{table}: ")), "{told}");

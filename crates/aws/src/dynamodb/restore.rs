@@ -28,8 +28,13 @@ pub struct Changed {
 }
 
 /// Makes the table `name` hold what `like` holds, and nothing else. Reads both, and writes only
-/// what differs; repeatable. Nobody else may write meanwhile.
-pub async fn make_equal(client: &Client, name: &str, like: &str) -> Result<Changed, TableError> {
+/// what differs, or with `dry_run` only counts it; repeatable. Nobody else may write meanwhile.
+pub async fn make_equal(
+    client: &Client,
+    name: &str,
+    like: &str,
+    dry_run: bool,
+) -> Result<Changed, TableError> {
     let mut changed = Changed::default();
     let mut pages = Pages::of(client, name, false);
     while let Some(items) = pages.next().await? {
@@ -49,7 +54,9 @@ pub async fn make_equal(client: &Client, name: &str, like: &str) -> Result<Chang
                     Some(_) => {}
                 }
             }
-            write(client, name, writes).await?;
+            if !dry_run {
+                write(client, name, writes).await?;
+            }
         }
     }
     let mut pages = Pages::of(client, like, false);
@@ -63,7 +70,9 @@ pub async fn make_equal(client: &Client, name: &str, like: &str) -> Result<Chang
                     writes.push(put(item.clone())?);
                 }
             }
-            write(client, name, writes).await?;
+            if !dry_run {
+                write(client, name, writes).await?;
+            }
         }
     }
     Ok(changed)

@@ -23,6 +23,7 @@
 mod base;
 mod bucket;
 mod catalog;
+mod check;
 mod chunk;
 mod restore;
 mod tap;
@@ -43,7 +44,7 @@ use tokio::sync::oneshot;
 use self::bucket::Shipper;
 pub use self::bucket::{Bucket, Reader};
 pub use self::catalog::{Catalog, Listing, Plan};
-pub use self::restore::{Progress, begin, finish, restore, scratch, unfinished};
+pub use self::restore::{Progress, admits, begin, finish, restore, scratch, unfinished};
 pub(crate) use self::tap::{Row, Tap};
 use self::writer::{Command, Writer};
 use crate::bus::Bus;

@@ -15,9 +15,9 @@ use fjall::{Database, Keyspace, PersistMode, Slice};
 use kernel::Time;
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{Copied, LogFile, Plan, log_path, seal, unseal};
+use super::catalog::{LogFile, Plan, log_path, seal, unseal};
 use super::chunk::{ChunkReader, Content, Kind};
-use super::tap::Batch;
+use super::tap::{Batch, Row};
 use super::{BackupError, names, private_dir};
 use crate::directory::{Directory, OpenError, private_file, sync_dir};
 use crate::encryption::{Encryption, OperatorKeys};
@@ -59,8 +59,70 @@ impl Plan {
         self.base.bytes() + log * self.base.parts.len() as u64
     }
 
+    /// Bytes of the files that are read.
+    pub fn size(&self) -> u64 {
+        self.copied().iter().map(|file| file.bytes).sum()
+    }
+
     fn base_path(&self, part: usize) -> PathBuf {
         self.base.dir(&self.copies).join(&self.base.parts[part].name)
+    }
+
+    /// The signing keys in a chunk, where they were copied by the moment.
+    pub(super) fn keys<'a>(
+        &self,
+        content: &'a [u8],
+        path: &Path,
+    ) -> Result<Option<&'a [u8]>, BackupError> {
+        let (at, rows) = content.split_first_chunk::<8>().ok_or_else(|| other(path))?;
+        Ok((i64::from_le_bytes(*at) <= self.at.millis()).then_some(rows))
+    }
+
+    pub(super) fn no_keys(&self) -> BackupError {
+        BackupError::at(&self.copies, "its log holds no signing keys")
+    }
+
+    /// Gives the rows of each batch to `take` that comes next after `position`. Says whether later
+    /// ones may be wanted too.
+    pub(super) fn follow(
+        &self,
+        part: usize,
+        position: &mut u64,
+        content: &[u8],
+        path: &Path,
+        mut take: impl FnMut(Vec<Row>) -> Result<(), BackupError>,
+    ) -> Result<bool, BackupError> {
+        let mut left = Content(content);
+        while !left.is_empty() {
+            let Batch { position: next, at, rows } = left.batch().ok_or_else(|| other(path))?;
+            if at > self.at {
+                return Ok(false);
+            }
+            if next <= *position {
+                continue;
+            }
+            if next != *position + 1 {
+                return Err(self.gap(part, *position + 1));
+            }
+            *position = next;
+            take(rows)?;
+        }
+        Ok(true)
+    }
+
+    /// Looks whether the log ends where its manifest says, of which every batch is wanted.
+    pub(super) fn ended(&self, part: usize, position: u64) -> Result<(), BackupError> {
+        match self.files.last().map(|file| file.positions[part]) {
+            // Less than the base has is told while the base is still being taken.
+            Some(wanted) if wanted > position => Err(self.gap(part, position + 1)),
+            _ => Ok(()),
+        }
+    }
+
+    fn gap(&self, part: usize, position: u64) -> BackupError {
+        let name = &self.base.parts[part].name;
+        let what = format!("its log does not hold batch {position} of {name}");
+        BackupError::at(&self.copies, what)
     }
 }
 
@@ -71,6 +133,12 @@ struct Purpose {
     data: String,
     base: u64,
     at: Time,
+}
+
+impl Purpose {
+    fn of(plan: &Plan) -> Self {
+        Self { format: 1, data: plan.data.clone(), base: plan.base.number, at: plan.at }
+    }
 }
 
 /// How far the restore of one database is.
@@ -126,19 +194,8 @@ pub fn restore(
     })
 }
 
-/// Reads a file, and holds every chunk to its hash.
-pub(super) fn check_file(file: &Copied) -> Result<(), BackupError> {
-    let mut chunks = ChunkReader::open(&file.path, file.bytes)?;
-    while let Some(head) = chunks.next()? {
-        chunks.read(&head)?;
-    }
-    match &file.digest {
-        Some(digest) if *digest != chunks.digest() => Err(other(&file.path)),
-        _ => Ok(()),
-    }
-}
-
-fn other(path: &Path) -> BackupError {
+/// What is refused of a file whose chunks are whole.
+pub(super) fn other(path: &Path) -> BackupError {
     BackupError::at(path, "it is not the one that its manifest tells of")
 }
 
@@ -159,28 +216,33 @@ fn empty(to: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
+/// Looks whether the plan may be restored into `to`, and says whether that was begun already.
+pub fn admits(plan: &Plan, to: &Path) -> Result<bool, BackupError> {
+    let path = to.join(RESTORE).join(PLAN);
+    if !path.exists() {
+        return empty(to).map(|()| false);
+    }
+    let before: Purpose = unseal(&path)?;
+    if before == Purpose::of(plan) {
+        return Ok(true);
+    }
+    let what = format!(
+        "{} holds an unfinished restore of {} from other copies: finish or remove it",
+        to.display(),
+        before.at
+    );
+    Err(BackupError::Refused(what))
+}
+
 /// Notes in `to` what is restored there: from now on nobody else uses it.
 pub fn begin(plan: &Plan, to: &Path) -> Result<(), BackupError> {
-    let (data, base, at) = (plan.data.clone(), plan.base.number, plan.at);
-    let purpose = Purpose { format: 1, data, base, at };
-    let path = to.join(RESTORE).join(PLAN);
-    if path.exists() {
-        let before: Purpose = unseal(&path)?;
-        if before == purpose {
-            return Ok(());
-        }
-        let what = format!(
-            "{} holds an unfinished restore of {} from other copies: finish or remove it",
-            to.display(),
-            before.at
-        );
-        return Err(BackupError::Refused(what));
+    if admits(plan, to)? {
+        return Ok(());
     }
-    empty(to)?;
     let failed = |error| BackupError::failed(to, error);
-    fs::create_dir_all(to).map_err(failed)?;
-    private_dir(&to.join(RESTORE)).map_err(failed)?;
-    seal(&path, &purpose).and_then(|()| sync_dir(to)).map_err(failed)
+    let dir = to.join(RESTORE);
+    fs::create_dir_all(to).and_then(|()| private_dir(&dir)).map_err(failed)?;
+    seal(&dir.join(PLAN), &Purpose::of(plan)).and_then(|()| sync_dir(to)).map_err(failed)
 }
 
 /// The signing keys, as they were.
@@ -195,13 +257,12 @@ fn keys(plan: &Plan, to: &Path) -> Result<(), BackupError> {
                 continue;
             }
             let content = chunks.read(&head)?;
-            let (at, rows) = content.split_first_chunk::<8>().ok_or_else(|| other(&path))?;
-            if i64::from_le_bytes(*at) <= plan.at.millis() {
+            if let Some(rows) = plan.keys(&content, &path)? {
                 found = Some(rows.to_owned());
             }
         }
     }
-    let missing = || BackupError::at(&plan.copies, "its log holds no signing keys");
+    let missing = || plan.no_keys();
     let found = found.ok_or_else(missing)?;
     let failed = |error| BackupError::failed(to, error);
     private_dir(to).map_err(failed)?;
@@ -350,7 +411,8 @@ impl<'a> Part<'a> {
             if file.number < self.reached.log.0 {
                 continue;
             }
-            let mut chunks = ChunkReader::open(&log_path(&plan.copies, file.number), file.bytes)?;
+            let path = log_path(&plan.copies, file.number);
+            let mut chunks = ChunkReader::open(&path, file.bytes)?;
             if file.number == self.reached.log.0 {
                 chunks.go_to(self.reached.log.1)?;
             }
@@ -361,7 +423,7 @@ impl<'a> Part<'a> {
                 }
                 let content = chunks.read(&head)?;
                 self.tell(start + chunks.at);
-                if !self.batches(&content, file.number)? {
+                if !self.batches(&content, &path)? {
                     return Ok(());
                 }
                 if self.bytes >= self.plan.noted_bytes {
@@ -372,46 +434,21 @@ impl<'a> Part<'a> {
                 }
             }
         }
-        let (reached, last) = (self.reached.position, plan.files.last());
-        match last.map(|file| file.positions[self.index]) {
-            // Less than the base has is told while the base is still being taken.
-            Some(wanted) if wanted > reached => Err(self.gap(reached + 1)),
-            _ => Ok(()),
-        }
-    }
-
-    fn gap(&self, position: u64) -> BackupError {
-        let name = &self.plan.base.parts[self.index].name;
-        let what = format!("its log does not hold batch {position} of {name}");
-        BackupError::at(&self.plan.copies, what)
+        plan.ended(self.index, self.reached.position)
     }
 
     /// Says whether later ones may be wanted too.
-    fn batches(&mut self, content: &[u8], file: u64) -> Result<bool, BackupError> {
-        let mut left = Content(content);
-        while !left.is_empty() {
-            let batch = left.batch();
-            let Batch { position, at, rows } =
-                batch.ok_or_else(|| other(&log_path(&self.plan.copies, file)))?;
-            if at > self.plan.at {
-                return Ok(false);
-            }
-            if position <= self.reached.position {
-                continue;
-            }
-            if position != self.reached.position + 1 {
-                return Err(self.gap(self.reached.position + 1));
-            }
-            self.reached.position = position;
+    fn batches(&mut self, content: &[u8], path: &Path) -> Result<bool, BackupError> {
+        let mut position = self.reached.position;
+        let more = self.plan.follow(self.index, &mut position, content, path, |rows| {
             for (key, value) in rows {
                 self.bytes += key.len() + value.as_ref().map_or(0, |value| value.len());
                 self.waiting.insert(key, value);
             }
-            if self.waiting.len() >= BATCH_ROWS_MAX {
-                self.write()?;
-            }
-        }
-        Ok(true)
+            if self.waiting.len() >= BATCH_ROWS_MAX { self.write() } else { Ok(()) }
+        });
+        self.reached.position = position;
+        more
     }
 
     fn write(&mut self) -> Result<(), BackupError> {

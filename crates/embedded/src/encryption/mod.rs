@@ -143,10 +143,15 @@ impl Encryption {
         self.0.is_some()
     }
 
+    /// Whether the operator has put a new key first since.
+    pub fn is_relocked(&self) -> bool {
+        self.0.as_ref().is_some_and(|locked| locked.relocked)
+    }
+
     /// Once a start went well: where the operator has put a new key first, the data key is locked
     /// with that from now on. Says whether it was.
     pub fn settle(&self, dir: &Path) -> Result<bool, EncryptionError> {
-        let relocked = self.0.as_ref().is_some_and(|locked| locked.relocked);
+        let relocked = self.is_relocked();
         let is_so = || KeyFile::read(&dir.join(KEY)).is_ok_and(|it| it.as_ref() == self.file());
         if !relocked || is_so() {
             return Ok(false);

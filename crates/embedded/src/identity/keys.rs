@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::encryption::Cipher;
+use crate::encryption::{Cipher, Encryption};
 
 /// Pairs in the file: the one that signs and the one before it.
 const PAIRS_MAX: usize = 2;
@@ -105,21 +105,16 @@ impl Keys {
     /// Reads `signing.json` in `dir`, or makes it with one new pair where there is none.
     pub(super) fn open(dir: &Path, cipher: Cipher, ids: &dyn Ids) -> Result<Self, KeysError> {
         let path = dir.join(FILE);
-        let pairs: Arc<[Pair]> = match fs::read(&path) {
-            Ok(bytes) => {
-                let opened = cipher.open(FILE.as_bytes(), &bytes);
-                let opened = opened.ok_or_else(|| KeysError::damaged(&path, "not as sealed"))?;
-                read(&path, &opened)?.into()
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        let pairs = match read(&path, &cipher)? {
+            Some(pairs) => pairs,
+            None => {
                 let pair = Pair::from_seed(&ids.secret());
-                let pairs = [pair.map_err(|reason| KeysError::new(&path, reason))?];
+                let pairs = vec![pair.map_err(|reason| KeysError::new(&path, reason))?];
                 store(&path, &cipher, &pairs)?;
-                pairs.into()
+                pairs
             }
-            Err(error) => return Err(KeysError::new(&path, error.to_string())),
         };
-        Ok(Self { path, cipher, pairs: RwLock::new(pairs) })
+        Ok(Self { path, cipher, pairs: RwLock::new(pairs.into()) })
     }
 
     /// Signs with a new pair from now on; the present one goes on verifying, the one before it no
@@ -177,7 +172,34 @@ impl Keys {
     }
 }
 
-fn read(path: &Path, bytes: &[u8]) -> Result<Vec<Pair>, KeysError> {
+/// The file in `dir` that a rotation would replace, which has to be whole. Nothing is written.
+pub fn check_keys(dir: &Path, encryption: &Encryption) -> Result<PathBuf, KeysError> {
+    let path = dir.join(FILE);
+    match read(&path, &cipher(encryption))? {
+        Some(_) => Ok(path),
+        None => Err(KeysError::damaged(&path, "it is missing")),
+    }
+}
+
+/// How the file is sealed.
+pub(super) fn cipher(encryption: &Encryption) -> Cipher {
+    encryption.cipher("keys", &[])
+}
+
+/// The pairs in the file; none where there is no file.
+fn read(path: &Path, cipher: &Cipher) -> Result<Option<Vec<Pair>>, KeysError> {
+    match fs::read(path) {
+        Ok(bytes) => {
+            let opened = cipher.open(FILE.as_bytes(), &bytes);
+            let opened = opened.ok_or_else(|| KeysError::damaged(path, "not as sealed"))?;
+            parse(path, &opened).map(Some)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(KeysError::new(path, error.to_string())),
+    }
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<Vec<Pair>, KeysError> {
     // serde's own message could quote the secret; its place is enough.
     let set: PrivateSet = serde_json::from_slice(bytes).map_err(|error| {
         let place = format!("not a key set, line {} column {}", error.line(), error.column());

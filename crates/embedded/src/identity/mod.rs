@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 use access::{Claims, Verified};
 pub use audit::audit;
 use keys::Keys;
-pub use keys::KeysError;
+pub use keys::{KeysError, check_keys};
 use password::Passwords;
 use session::RefreshToken;
 use turnstile::Turnstiles;
@@ -158,7 +158,7 @@ impl EmbeddedIdentity {
             let reason = format!("a user has 1 to {QUERY_ITEMS_MAX} sessions at most");
             return Err(OpenError::Config(reason));
         }
-        let keys = Keys::open(keys_dir, config.encryption.cipher("keys", &[]), &*ids)?;
+        let keys = Keys::open(keys_dir, keys::cipher(&config.encryption), &*ids)?;
         let passwords = Passwords::new(&config, Arc::clone(&ids)).map_err(OpenError::Config)?;
         let verified = Verified::new(config.verified_tokens_max);
         let turnstiles = Turnstiles::default();

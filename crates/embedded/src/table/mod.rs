@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 
 use crate::backup::{Rows, Source, Tap};
 use crate::directory::{Directory, Format, TABLE};
-pub use crate::directory::{OpenError, was_written};
+pub use crate::directory::{OpenError, check_unused, was_written};
 use crate::encryption::{Cipher, Encryption};
 use crate::keep::Keep;
 use cache::{Lookup, RowCache};

@@ -46,17 +46,23 @@ fn files(stage: &Stage) -> Vec<PathBuf> {
     found
 }
 
-/// The refusal of a restore, wherever it is noticed.
-fn refusal(stage: &Stage, at: Time) -> Option<BackupError> {
+/// The refusal of a restore, wherever it is noticed. Whoever only tries it out is refused too.
+async fn refusal(stage: &Stage, at: Time) -> Option<BackupError> {
     let plan = || backup::Catalog::read(&stage.copies(), None)?.plan(Some(at));
-    plan().and_then(|plan| stage.restore(&plan, &stage.place())).err()
+    let refusal = plan().and_then(|plan| stage.restore(&plan, &stage.place())).err();
+    let tried = match plan() {
+        Ok(plan) => stage.try_out(&plan).await,
+        Err(error) => Err(error),
+    };
+    assert_eq!(tried.is_err(), refusal.is_some(), "{tried:?} or {refusal:?}");
+    refusal
 }
 
 /// Whether a file is read for a restore to `at`: what was logged before the base is not.
-fn needed(stage: &Stage, at: Time, path: &Path) -> bool {
+async fn needed(stage: &Stage, at: Time, path: &Path) -> bool {
     let bytes = fs::read(path).unwrap();
     fs::remove_file(path).unwrap();
-    let refused = refusal(stage, at).is_some();
+    let refused = refusal(stage, at).await.is_some();
     fs::write(path, bytes).unwrap();
     refused
 }
@@ -67,7 +73,7 @@ async fn a_damaged_or_missing_file_is_refused_in_one_line() {
     let (_data, at, content) = copied(&stage).await;
     let mut needed_files = 0;
     for path in files(&stage) {
-        if !needed(&stage, at, &path) {
+        if !needed(&stage, at, &path).await {
             continue;
         }
         needed_files += 1;
@@ -76,15 +82,15 @@ async fn a_damaged_or_missing_file_is_refused_in_one_line() {
             let mut damaged = bytes.clone();
             damaged[place] ^= 0x10;
             fs::write(&path, &damaged).unwrap();
-            let error = refusal(&stage, at).unwrap_or_else(|| panic!("{path:?} at {place}"));
+            let error = refusal(&stage, at).await.unwrap_or_else(|| panic!("{path:?} at {place}"));
             assert!(matches!(error, BackupError::Damaged { .. }), "{error}");
             assert!(!error.to_string().contains('\n'), "{error}");
         }
         fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-        let error = refusal(&stage, at).unwrap();
+        let error = refusal(&stage, at).await.unwrap();
         assert!(matches!(error, BackupError::Damaged { .. }), "{path:?} cut: {error}");
         fs::remove_file(&path).unwrap();
-        assert!(refusal(&stage, at).is_some(), "{path:?} is gone");
+        assert!(refusal(&stage, at).await.is_some(), "{path:?} is gone");
         fs::write(&path, bytes).unwrap();
     }
     assert_eq!(needed_files, 6, "two manifests, three parts, and the log");
@@ -103,7 +109,7 @@ async fn a_chunk_of_other_copies_is_refused() {
     let log = files(&other).into_iter().find(|path| path.parent().unwrap().ends_with("log"));
     bytes.splice(0..0, fs::read(log.unwrap()).unwrap());
     fs::write(mine, bytes).unwrap();
-    let error = refusal(&stage, at).unwrap();
+    let error = refusal(&stage, at).await.unwrap();
     assert!(matches!(error, BackupError::Damaged { .. }), "{error}");
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conformance::{SeededIds, TestClock};
-use embedded::backup::{self, Backup, BackupError, Catalog, Options, Plan, Progress};
+use embedded::backup::{self, Backup, BackupError, Catalog, Options, Plan, Progress, Reader};
 use embedded::bus::{self, Bus};
 use embedded::encryption::{Encryption, OperatorKeys};
 use embedded::table::{self, Store};
@@ -153,6 +153,14 @@ impl Stage {
     pub(crate) fn restore(&self, plan: &Plan, to: &Path) -> Result<(), BackupError> {
         backup::restore(plan, to, &small(&self.encryption), &Progress::default())?;
         backup::finish(to)
+    }
+
+    /// The same with nothing written.
+    pub(crate) async fn try_out(&self, plan: &Plan) -> Result<(), BackupError> {
+        let (reader, progress) = (Reader::of_dir(self.copies()), Progress::default());
+        reader.check_plan(plan, &progress).await?;
+        assert_eq!(progress.done(), plan.size());
+        Ok(())
     }
 
     /// What is there after the moment was restored.

@@ -7,7 +7,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::super::catalog::{Catalog, Copied, MANIFEST, Plan};
-use super::super::restore::{Progress, check_file};
+use super::super::check::{Trial, check_file};
+use super::super::chunk::Head;
+use super::super::restore::Progress;
 use super::super::{BackupError, private_dir};
 use super::{Bucket, PIECE_BYTES};
 use crate::directory::private_file;
@@ -50,8 +52,7 @@ impl Reader {
 
     /// Bytes that a restore of this plan has to bring here first.
     pub fn bytes(&self, plan: &Plan) -> u64 {
-        let all = plan.copied().into_iter().map(|file| file.bytes).sum();
-        if self.bucket.is_some() { all } else { 0 }
+        if self.bucket.is_some() { plan.size() } else { 0 }
     }
 
     /// Brings here what a restore of this plan reads; what is here already is not asked for again.
@@ -59,7 +60,7 @@ impl Reader {
         let Some(bucket) = &self.bucket else { return Ok(()) };
         for file in plan.copied() {
             self.bring(bucket, &file, progress).await?;
-            self.held(check_file(&file))?;
+            self.held(check_file(&file, |_, _| Ok(())))?;
         }
         Ok(())
     }
@@ -67,19 +68,36 @@ impl Reader {
     /// Reads all copies, and holds every chunk to its hash.
     pub async fn check(&self, catalog: &Catalog, progress: &Progress) -> Result<(), BackupError> {
         for file in catalog.copied() {
-            match &self.bucket {
-                None => {
-                    check_file(&file)?;
-                    progress.add(file.bytes);
-                }
-                Some(bucket) => {
-                    self.bring(bucket, &file, progress).await?;
-                    self.held(check_file(&file))?;
-                    remove(&file.path)?;
-                }
-            }
+            self.look(&file, progress, |_, _| Ok(())).await?;
         }
         Ok(())
+    }
+
+    /// Reads what a restore of this plan reads, and refuses what that would refuse.
+    pub async fn check_plan(&self, plan: &Plan, progress: &Progress) -> Result<(), BackupError> {
+        let mut trial = Trial::of(plan);
+        for file in plan.copied() {
+            let take = |head: &Head, content: &[u8]| trial.take(&file.path, head, content);
+            self.look(&file, progress, take).await?;
+        }
+        self.held(trial.end())
+    }
+
+    /// Reads a file, which is here no longer than that where it is a bucket's.
+    async fn look(
+        &self,
+        file: &Copied,
+        progress: &Progress,
+        take: impl FnMut(&Head, &[u8]) -> Result<(), BackupError>,
+    ) -> Result<(), BackupError> {
+        let Some(bucket) = &self.bucket else {
+            check_file(file, take)?;
+            progress.add(file.bytes);
+            return Ok(());
+        };
+        self.bring(bucket, file, progress).await?;
+        self.held(check_file(file, take))?;
+        remove(&file.path)
     }
 
     async fn bring(
