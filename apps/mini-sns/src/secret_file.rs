@@ -1,9 +1,11 @@
 //! Files that hold a secret, so that it stands in no list of processes.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 /// Bytes of such a file, at most.
 const BYTES_MAX: u64 = 64 << 10;
@@ -14,10 +16,15 @@ pub(crate) const OTHERS: u32 = 0o077;
 pub(crate) const OTHERS_THAN_READERS: u32 = 0o037;
 
 /// What is in the file, where nobody is allowed what is `refused`; else a line that says why not.
+/// A pipe is none (`<(...)`, a FIFO, `/dev/stdin` behind a `|`): it cannot be read again at the
+/// next start, and one that nobody writes to would never end. `/dev/stdin` behind a `<` is that
+/// file.
 pub(crate) fn read(path: &Path, refused: u32) -> Result<Vec<u8>, String> {
     let told = |why: &str| format!("{}: {why}", path.display());
     let unread = |error: io::Error| told(&format!("cannot be read: {error}"));
-    let file = File::open(path).map_err(unread)?;
+    // A FIFO is opened whether somebody writes to it or not; of a file it changes nothing.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unread)?;
     let about = file.metadata().map_err(unread)?;
     if !about.is_file() {
         return Err(told("it is not a file"));
@@ -36,6 +43,7 @@ pub(crate) fn read(path: &Path, refused: u32) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
+    use std::process::Command;
 
     use super::*;
 
@@ -74,5 +82,19 @@ mod tests {
         assert!(read(&path, OTHERS).unwrap_err().contains("too large"));
         assert!(read(dir.path(), OTHERS).unwrap_err().contains("not a file"));
         assert!(read(&dir.path().join("none"), OTHERS).unwrap_err().contains("none"));
+    }
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        let made = Command::new("mkfifo").args(["-m", "600"]).arg(&path).status().unwrap();
+        assert!(made.success());
+        assert!(read(&path, OTHERS).unwrap_err().contains("pipe: it is not a file"));
+        // Nor where somebody writes to it.
+        let writer = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        assert!(read(&path, OTHERS).unwrap_err().contains("pipe: it is not a file"));
+        drop(writer);
+        assert!(read(Path::new("/dev/null"), 0).unwrap_err().contains("it is not a file"));
     }
 }
