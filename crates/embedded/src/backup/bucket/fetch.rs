@@ -60,6 +60,8 @@ impl Reader {
         let Some(bucket) = &self.bucket else { return Ok(()) };
         for file in plan.copied() {
             self.bring(bucket, &file, progress).await?;
+            // The restore holds each chunk to its hash again, but a base to its digest only at its
+            // end, when its rows are in; and what is damaged is better known before any of it is.
             self.held(check_file(&file, |_, _| Ok(())))?;
         }
         Ok(())
