@@ -1,7 +1,7 @@
 // Everything that a person has here, as data.
 import { posts, users } from "./api.js";
 
-/** @import {Page, Post, FollowEntry} from "./types.d.ts" */
+/** @import {Hide, Page, Post, FollowEntry} from "./types.d.ts" */
 
 /**
  * @template T
@@ -25,5 +25,8 @@ export async function collect() {
   const written = await all((cursor) => posts.list({ authorId: id, cursor, limit: 100 }));
   const following = await all((cursor) => users.around(id, "following", cursor));
   const followers = await all((cursor) => users.around(id, "followers", cursor));
-  return { exportedAt: new Date().toISOString(), profile, posts: written, following, followers };
+  const hidden = (/** @type {Hide} */ kind) => all((cursor) => users.hidden(kind, cursor, 100));
+  const [blocks, mutes] = [await hidden("block"), await hidden("mute")];
+  const people = { following, followers, blocks, mutes };
+  return { exportedAt: new Date().toISOString(), profile, posts: written, ...people };
 }

@@ -198,7 +198,7 @@ export const en = {
   "settings.mutes": "Muted",
   "settings.noMutes": "You mute nobody.",
   "settings.export": "Your data",
-  "settings.exportText": "Your profile, posts, and whom you follow, as a JSON file.",
+  "settings.exportText": "Your profile, posts, and whom you follow, block and mute, as a JSON file.",
   "settings.exportButton": "Export",
   "settings.exportBusy": "Collecting…",
   "settings.delete": "Delete account",

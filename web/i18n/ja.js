@@ -189,7 +189,7 @@ export const ja = {
   "settings.mutes": "ミュートした人",
   "settings.noMutes": "ミュートしている人はいません。",
   "settings.export": "データの書き出し",
-  "settings.exportText": "プロフィール、投稿、フォローしている人を JSON ファイルで保存します。",
+  "settings.exportText": "プロフィール、投稿、フォロー・ブロック・ミュートしている人を JSON ファイルで保存します。",
   "settings.exportButton": "書き出す",
   "settings.exportBusy": "集めています…",
   "settings.delete": "アカウントの削除",

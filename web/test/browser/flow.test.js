@@ -160,6 +160,9 @@ test("two telephones in Japanese go the same way", async () => {
 test("settings change the profile, the password and the sessions", async () => {
   const person = await server.person("cleo_1", "Cleo");
   await person.post("To be exported");
+  const [loud, dull] = [await server.person("loud_1"), await server.person("dull_1")];
+  await person.as("POST", `/users/${loud.id}/block`);
+  await person.as("POST", `/users/${dull.id}/mute`);
   const { page, context, complaints, go } = await visit(person);
   const other = await context.newPage();
   // What was changed elsewhere is there.
@@ -189,6 +192,8 @@ test("settings change the profile, the password and the sessions", async () => {
   const data = JSON.parse(json);
   assert.equal(data.profile.handle, "cleo_2");
   assert.deepEqual(data.posts.map((one) => one.text), ["To be exported"]);
+  const handles = (items) => items.map(({ user }) => user.handle);
+  assert.deepEqual([handles(data.blocks), handles(data.mutes)], [["loud_1"], ["dull_1"]]);
 
   await page.getByLabel("Current password").fill(PASSWORD);
   await page.getByLabel("New password").fill("short");
