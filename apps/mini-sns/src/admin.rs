@@ -18,6 +18,7 @@
 //! | `GET /reports?state=&after=&limit=` | what people reported: `open`, oldest first; or `all` |
 //! | `GET /reports/{id}` | one report |
 //! | `POST /reports/{id}/close` | an order and `as` -> the report |
+//! | `POST /reports/about/{id}/close` | the same -> the open reports about a post or a person |
 //! | `GET /acts?before=&limit=` | what operators did, newest first |
 //!
 //! An order is `{"operator","reason","dryRun"}` ([`kernel::acts::Order`]).

@@ -188,6 +188,8 @@ mod tests {
             "mini-sns frobnicate",
             "mini-sns reports list --open --all",
             "mini-sns reports close X --as fine --note x",
+            "mini-sns reports close --as kept --note x",
+            "mini-sns reports close X --about Y --as kept --note x",
             "mini-sns dlq",
             "mini-sns serve --listen",
         ] {

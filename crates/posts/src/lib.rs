@@ -13,7 +13,8 @@
 //! | `acts` | when | what operators did ([`kernel::acts`]) |
 //! | `user#{user}` | `state` | when the user's last posts were written; or that the user is gone |
 //! | `user#{user}` | `key#{key}` | which post an idempotency key made; expires |
-//! | `user#{user}` | `report#{subject}` | which report of a post or a person the user made |
+//! | `user#{user}` | `report#{subject}` | which report of a post or a person the user made last |
+//! | `user#{user}` | `report#closed#{report}` | which they made before, as long as that is kept |
 //! | `reports` | report | the report with a copy of what it is about; expires once it is closed |
 //! | `open-reports` | report | an index row, empty |
 //! | `count-of-open-reports` | | their number, as a counter |

@@ -2,6 +2,7 @@
 
 use kernel::acts::{self, Act, ActId, Order};
 use kernel::{Post, PostId, Problem, Time};
+use ulid::Ulid;
 
 use crate::reports::{Report, ReportId, Verdict};
 use crate::{Posts, store};
@@ -46,6 +47,17 @@ impl Posts {
         order: Order,
     ) -> Result<(Report, bool), Problem> {
         store::reports::close(self, id, verdict, &order.checked()?).await
+    }
+
+    /// Closes the open reports about the post or the person with this id, up to 1,000 at once.
+    /// Answers those that were closed, or would be.
+    pub async fn close_reports_about(
+        &self,
+        about: Ulid,
+        verdict: Verdict,
+        order: Order,
+    ) -> Result<Vec<Report>, Problem> {
+        store::reports::close_about(self, about, verdict, &order.checked()?).await
     }
 
     /// How many reports are open, and since when the oldest is.

@@ -78,6 +78,14 @@ pub enum Copied {
 }
 
 impl Copied {
+    /// The id of the post or the person.
+    pub(crate) const fn id(&self) -> Ulid {
+        match self {
+            Self::Post(post) => post.post_id.0,
+            Self::User(profile) => profile.user_id.0,
+        }
+    }
+
     /// Whom the report is about.
     fn person(&self) -> UserId {
         match self {

@@ -63,12 +63,12 @@ impl From<Report> for Reported {
     operation_id = "report",
     summary = "Report a post or a user to the operators",
     description = "What is reported is kept as it is now, whatever is changed or deleted later. \
-        Reporting the same again answers the first report. Nobody but operators learns who \
-        reported what. A block does not hinder it.",
+        Reporting the same again answers the first report, while that is open. Nobody but \
+        operators learns who reported what. A block does not hinder it.",
     request_body = NewReport,
     responses(
         (status = 201, description = "Reported", body = Reported),
-        (status = 200, description = "Reported before; this is that report", body = Reported),
+        (status = 200, description = "Reported before, and still open", body = Reported),
         (status = 400, description = "The body is not JSON"),
         (status = 401, description = "No good access token"),
         (status = 403, description = "`account_suspended`"),

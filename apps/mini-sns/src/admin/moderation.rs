@@ -29,6 +29,7 @@ pub(super) fn routes() -> Router<Arc<Admin>> {
         .route("/reports", get(reports))
         .route("/reports/{id}", get(report))
         .route("/reports/{id}/close", post(close))
+        .route("/reports/about/{id}/close", post(close_about))
         .route("/acts", get(acts))
 }
 
@@ -161,15 +162,32 @@ struct Close {
     dry_run: bool,
 }
 
+impl Close {
+    fn order(self) -> (Verdict, Order) {
+        let Self { r#as: verdict, operator, reason, dry_run } = self;
+        (verdict, Order { operator, reason, dry_run })
+    }
+}
+
 async fn close(
     State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,
     Json(close): Json<Close>,
 ) -> Result<Json<Value>, Problem> {
-    let Close { r#as: verdict, operator, reason, dry_run } = close;
-    let order = Order { operator, reason, dry_run };
+    let (verdict, order) = close.order();
     let (report, changed) = admin.posts()?.close_report(report_id(&id)?, verdict, order).await?;
     Ok(Json(json!({"report": report, "changed": changed})))
+}
+
+async fn close_about(
+    State(admin): State<Arc<Admin>>,
+    Path(id): Path<String>,
+    Json(close): Json<Close>,
+) -> Result<Json<Value>, Problem> {
+    let id = id.parse().map_err(|_| Problem::not_found("post or user"))?;
+    let (verdict, order) = close.order();
+    let items = admin.posts()?.close_reports_about(id, verdict, order).await?;
+    Ok(Json(json!({"items": items})))
 }
 
 #[derive(Deserialize)]

@@ -24,10 +24,14 @@ pub(crate) enum Reports {
         #[command(flatten)]
         server: Server,
     },
-    /// Close a report; it is kept for 90 days. Removing and suspending are commands of their own
+    /// Close reports; they are kept for 90 days. Removing and suspending are commands of their own
     Close {
-        /// Its id
-        id: String,
+        /// A report's id
+        #[arg(required_unless_present = "about", conflicts_with = "about")]
+        id: Option<String>,
+        /// Id of a post or a person: every open report about it, up to 1,000
+        #[arg(long, value_name = "ID")]
+        about: Option<String>,
         /// What was decided
         #[arg(long = "as", value_name = "VERDICT", value_parser = VERDICTS)]
         verdict: String,
@@ -67,16 +71,26 @@ pub(crate) async fn run(command: Reports) -> Result<(), Failure> {
         Reports::Show { id, server } => {
             print_json(&server.ask(Method::GET, &format!("/reports/{}", part(&id)), None).await?)
         }
-        Reports::Close { id, verdict, order, server } => {
+        Reports::Close { id, about, verdict, order, server } => {
             let mut body = order.body();
             body["as"] = json!(verdict);
-            let path = format!("/reports/{}/close", part(&id));
+            let below = if about.is_some() { "/reports/about" } else { "/reports" };
+            let id = id.or(about).unwrap_or_default();
+            let path = format!("{below}/{}/close", part(&id));
             let answer = server.ask(Method::POST, &path, Some(&body)).await?;
             if server.json {
                 return print_json(&answer);
             }
-            let told = order.told(answer["changed"] == true, &format!("closed as {verdict}"));
-            output::line(&format!("{id}: {told}"))
+            let tell = |id: &str, changed| {
+                let told = order.told(changed, &format!("closed as {verdict}"));
+                output::line(&format!("{id}: {told}"))
+            };
+            match answer["items"].as_array() {
+                Some(closed) if !closed.is_empty() => closed
+                    .iter()
+                    .try_for_each(|report| tell(report["reportId"].as_str().unwrap_or(&id), true)),
+                _ => tell(&id, answer["changed"] == true),
+            }
         }
     }
 }

@@ -48,19 +48,34 @@ async fn a_report_reaches_the_operators_and_is_closed() {
     assert_eq!(dry, format!("{first}: would be closed as removed"));
     assert_eq!(operate(&server, &close).unwrap(), format!("{first}: closed as removed"));
     assert_eq!(operate(&server, &close).unwrap(), format!("{first}: nothing to do"));
+    // What goes on after the first was closed is reported anew; what is of one kind closes at once.
+    let anew = reader.post_to("/reports", &json!({"userId": author.id, "reason": "spam"})).await;
+    assert_eq!(anew.expect(200)["reportId"], second, "it is open");
+    let witness = Person::register(&server).await;
+    let third = witness.post_to("/reports", &about_user).await.expect(201);
+    let third = third["reportId"].as_str().unwrap();
+    let close_all =
+        ["reports", "close", "--about", &author.id, "--as", "suspended", "--note", "noise"];
+    let lines = |told: &str| format!("{second}: {told}\n{third}: {told}");
+    let dry = operate(&server, &[&close_all[..], &["--dry-run"]].concat()).unwrap();
+    assert_eq!(dry, lines("would be closed as suspended"));
+    assert_eq!(operate(&server, &close_all).unwrap(), lines("closed as suspended"));
+    assert_eq!(operate(&server, &close_all).unwrap(), format!("{}: nothing to do", author.id));
+    let fourth = reader.post_to("/reports", &about_user).await.expect(201);
+    let fourth = fourth["reportId"].as_str().unwrap();
     let unknown = operate(&server, &["reports", "show", &post]).unwrap_err();
     assert_eq!(unknown.lines().count(), 1, "{unknown}");
     let open = read(&server, &["reports", "list", "--open"]);
     assert_eq!(open["items"].as_array().unwrap().len(), 1);
-    assert_eq!(open["items"][0]["reportId"], second);
+    assert_eq!(open["items"][0]["reportId"], fourth);
     let all = read(&server, &["reports", "list", "--all", "--limit", "1", "--after", second]);
     assert_eq!(all["items"][0]["closed"]["as"], "removed");
     assert_eq!(all["items"][0]["subject"]["text"], "buy\nthis");
     assert!(gauge(&server, "reports_open").await == 1.0);
     let acts = read(&server, &["audit"]);
-    assert_eq!(acts["items"][0]["act"], "close-report-removed");
+    assert_eq!(acts["items"][2]["act"], "close-report-removed");
     assert_eq!(
-        (&acts["items"][0]["subject"], &acts["items"][0]["operator"]),
+        (&acts["items"][2]["subject"], &acts["items"][2]["operator"]),
         (&json!(first), &json!("otto"))
     );
     server.verified().await;

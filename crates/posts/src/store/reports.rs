@@ -8,6 +8,7 @@ use kernel::table::{
     self, Attempt, COMMIT_WRITES_MAX, Condition, Item, Key, Query, TableError, Write, get_one,
 };
 use kernel::{Code, Problem, Time, UserId};
+use ulid::Ulid;
 
 use crate::model::AuthorState;
 use crate::reports::{self, Copied, Reason, Report, ReportId, Subject, Verdict};
@@ -23,6 +24,8 @@ pub(crate) const OPEN: &str = "open-reports";
 pub(crate) const OPEN_COUNT: &str = "count-of-open-reports";
 /// What the sort keys of a reporter's rows begin with.
 const RECEIPT_PREFIX: &str = "report#";
+/// Reports that are closed at once, at most.
+const CLOSED_MAX: usize = 1000;
 /// How long a closed report is kept.
 const CLOSED_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
@@ -50,7 +53,13 @@ fn receipt_key(reporter: UserId, subject: Subject) -> Key {
     user_key(reporter, format!("{RECEIPT_PREFIX}{}", subject.text()))
 }
 
-/// Keeps a report, or finds the one that its reporter made of the same before; true when it is new.
+/// Leads from a reporter to a closed report of theirs, once they have reported the same anew.
+fn past_receipt_key(reporter: UserId, id: ReportId) -> Key {
+    user_key(reporter, format!("{RECEIPT_PREFIX}closed#{id}"))
+}
+
+/// Keeps a report, or finds the open one that its reporter made of the same before; true when it is
+/// new.
 pub(crate) async fn create(posts: &Posts, claim: Claim) -> Result<(Report, bool), Problem> {
     table::retry(|| attempt(posts, &claim)).await
 }
@@ -67,10 +76,16 @@ async fn attempt(posts: &Posts, claim: &Claim) -> Result<(Report, bool), Attempt
     }
     let state: AuthorState = state_item.as_ref().map(Item::json).transpose()?.unwrap_or_default();
     state.check_there()?;
+    let mut past = None;
     if let Some(receipt) = receipt
-        && let Some(before) = get_one(&*posts.table, report_key(receipt.json()?)).await?
+        && let Some(item) = get_one(&*posts.table, report_key(receipt.json()?)).await?
     {
-        return Ok((before.json()?, false));
+        let before: Report = item.json()?;
+        if before.closed.is_none() {
+            return Ok((before, false));
+        }
+        let id = before.report_id;
+        past = Some(as_long(Write::put_json(past_receipt_key(reporter, id), &id), &item));
     }
     let subject = copy(posts, claim.subject).await?;
     reports::check_other(reporter, &subject)?;
@@ -86,18 +101,25 @@ async fn attempt(posts: &Posts, claim: &Claim) -> Result<(Report, bool), Attempt
         closed: None,
     };
     let id = report.report_id;
-    posts
-        .table
-        .commit(vec![
-            Write::put_json(state_key, &state).when(Condition::unchanged(state_item.as_ref())),
-            Write::check(standing_key, Condition::unchanged(standing.as_ref())),
-            Write::put_json(receipt_key, &id).when(Condition::unchanged(receipt.as_ref())),
-            Write::put_json(report_key(id), &report).when(Condition::Absent),
-            Write::put(open_key(id), Bytes::new()),
-            Write::add(open_count(), 1),
-        ])
-        .await?;
+    let mut writes = vec![
+        Write::put_json(state_key, &state).when(Condition::unchanged(state_item.as_ref())),
+        Write::check(standing_key, Condition::unchanged(standing.as_ref())),
+        Write::put_json(receipt_key, &id).when(Condition::unchanged(receipt.as_ref())),
+        Write::put_json(report_key(id), &report).when(Condition::Absent),
+        Write::put(open_key(id), Bytes::new()),
+        Write::add(open_count(), 1),
+    ];
+    writes.extend(past);
+    posts.table.commit(writes).await?;
     Ok((report, true))
+}
+
+/// The same write, of a row that goes when `item` does.
+fn as_long(put: Write, item: &Item) -> Write {
+    match item.expires_at {
+        Some(at) => put.expiring(at),
+        None => put,
+    }
 }
 
 /// What is reported, as it is now.
@@ -207,6 +229,29 @@ pub(crate) async fn close(
     .await
 }
 
+/// Closes the open reports about one post or person, of which this is the id; answers those that
+/// were closed, or would be.
+pub(crate) async fn close_about(
+    posts: &Posts,
+    about: Ulid,
+    verdict: Verdict,
+    order: &Order,
+) -> Result<Vec<Report>, Problem> {
+    let (mut after, mut closed) = (None, Vec::new());
+    loop {
+        let page = open(posts, after, table::GET_KEYS_MAX).await?;
+        let Some(last) = page.last() else { return Ok(closed) };
+        after = Some(last.report_id);
+        for report in page.iter().filter(|report| report.subject.id() == about) {
+            let (report, changed) = close(posts, report.report_id, verdict, order).await?;
+            closed.extend(changed.then_some(report));
+            if closed.len() == CLOSED_MAX {
+                return Ok(closed);
+            }
+        }
+    }
+}
+
 fn subject(report: &Report) -> Subject {
     match &report.subject {
         Copied::Post(post) => Subject::Post(post.post_id),
@@ -230,11 +275,7 @@ pub(crate) async fn forget_reporter(
         for item in posts.table.get(&keys).await?.into_iter().flatten() {
             let report = Report { reporter_id: None, ..item.json()? };
             let put = Write::put_json(item.key.clone(), &report);
-            let put = put.when(Condition::unchanged(Some(&item)));
-            writes.push(match item.expires_at {
-                Some(at) => put.expiring(at),
-                None => put,
-            });
+            writes.push(as_long(put.when(Condition::unchanged(Some(&item))), &item));
         }
     }
     writes.extend(receipts.into_iter().map(|row| Write::delete(row.key)));

@@ -202,13 +202,76 @@ async fn a_report_is_closed_once_noted_and_kept_for_90_days() {
     world.audit();
 
     world.clock.advance(DAY * 90 - Duration::from_secs(1));
-    let answer = world.report(reporter, about(&post)).await;
-    assert_eq!((answer.status, &answer.body["state"]), (200, &json!("closed")));
+    assert!(world.posts.report(report).await.unwrap().closed.is_some());
     world.clock.advance(Duration::from_secs(2));
     assert_eq!(world.posts.report(report).await.unwrap_err().code.as_str(), "not_found");
-    let answer = world.report(reporter, about(&post)).await;
-    assert_eq!(answer.status, 201);
-    assert_ne!(id(&answer), report);
+    assert_eq!(world.report(reporter, about(&post)).await.status, 201);
+    world.audit();
+}
+
+#[tokio::test]
+async fn what_was_closed_is_reported_anew() {
+    let world = World::new();
+    let (person, reporter) = (world.person("loud"), world.person("me"));
+    let mut made = Vec::new();
+    for verdict in [Verdict::Kept, Verdict::Suspended] {
+        let answer = world.report(reporter, about_user(person)).await;
+        assert_eq!((answer.status, &answer.body["state"]), (201, &json!("open")));
+        made.push(id(&answer));
+        let again = world.report(reporter, about_user(person)).await;
+        assert_eq!((again.status, id(&again)), (200, id(&answer)));
+        world.posts.close_report(id(&answer), verdict, order(false)).await.unwrap();
+        world.clock.advance(DAY);
+    }
+    made.push(id(&world.report(reporter, about_user(person)).await));
+    let listed = world.posts.reports(None, 9).await.unwrap();
+    let ids: Vec<_> = listed.iter().rev().map(|report| report.report_id).collect();
+    assert_eq!(ids, made, "what was closed is kept beside what is open");
+    assert_eq!(open(&world).await, listed[..1]);
+    world.audit();
+    // The reporter's name leaves them all, and none is kept longer for it.
+    world.user_deleted(reporter).await;
+    let listed = world.posts.reports(None, 9).await.unwrap();
+    assert_eq!(listed.len(), 3);
+    assert!(listed.iter().all(|report| report.reporter_id.is_none()), "{listed:?}");
+    world.clock.advance(DAY * 91);
+    assert_eq!(world.posts.reports(None, 9).await.unwrap(), listed[..1]);
+    world.audit();
+}
+
+#[tokio::test]
+async fn all_reports_about_one_thing_are_closed_together() {
+    let world = World::with(Config { reports_per_day: 200, ..World::unlimited() });
+    let (author, reporter) = (world.person("loud"), world.user());
+    let post = world.written(author, "a").await;
+    let mut about_post = Vec::new();
+    // More than one page of open reports, and others among them.
+    for index in 0..120 {
+        let other = world.written(author, &index.to_string()).await;
+        id(&world.report(reporter, about(&other)).await);
+        about_post.extend((index % 40 == 0).then_some(world.user()));
+    }
+    for reporter in &about_post {
+        id(&world.report(*reporter, about(&post)).await);
+    }
+    let profile = id(&world.report(reporter, about_user(author)).await);
+    let close = |id: &str, dry| {
+        world.posts.close_reports_about(id.parse().unwrap(), Verdict::Removed, order(dry))
+    };
+    let would = close(&post, true).await.unwrap();
+    assert_eq!((would.len(), open(&world).await.len()), (3, 100));
+    assert_eq!(world.posts.reports_waiting().await.unwrap().0, 124);
+    let closed = close(&post, false).await.unwrap();
+    let reporters: Vec<_> = closed.iter().filter_map(|report| report.reporter_id).collect();
+    assert_eq!(reporters, about_post);
+    let verdicts = closed.iter().map(|report| report.closed.as_ref().unwrap().verdict);
+    assert!(verdicts.into_iter().all(|verdict| verdict == Verdict::Removed));
+    assert_eq!(world.posts.acts(None, 9).await.unwrap().len(), 3, "each is noted");
+    assert_eq!(close(&post, false).await.unwrap(), []);
+    // A person's are those about the person.
+    let closed = close(&author.to_string(), false).await.unwrap();
+    assert_eq!(closed.iter().map(|report| report.report_id).collect::<Vec<_>>(), [profile]);
+    assert_eq!(world.posts.reports_waiting().await.unwrap().0, 120);
     world.audit();
 }
 
