@@ -8,15 +8,15 @@ use async_trait::async_trait;
 use kernel::clock::SystemClock;
 use kernel::{Clock, Problem, Time};
 use lambda_runtime::{Diagnostic, LambdaEvent, Runtime, service_fn};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::metering::Meters;
 use crate::settings::{Refused, Settings};
-use crate::{World, logging, metering};
+use crate::{World, apart, logging, metering};
 
 /// What a bootstrap was made for.
 #[async_trait]
@@ -88,35 +88,62 @@ fn serve(wire: Wire) -> Result<(), Refused> {
     let settings = Settings::of_environment();
     logging::start(&settings)?;
     let meters = metering::start(&settings)?;
-    // What the Runtime API's client panics for when it is not there.
-    for name in
-        ["AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION"]
-    {
-        settings.required(name)?;
+    let refused = |error: std::io::Error| Refused(error.to_string());
+    let channel = apart::channel().map_err(refused)?;
+    if channel.is_none() {
+        runtime_api_is_there(&settings)?;
     }
-    settings.parsed::<i32>("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")?;
     // One event at a time needs one thread; what it waits for together, it waits for on that one.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Refused(error.to_string()))?;
-    runtime.block_on(async {
+    runtime.map_err(refused)?.block_on(async {
         let function = wire(&World::new(settings)?)?;
-        let handler = service_fn(move |event| answer(Arc::clone(&function), meters, event));
+        if let Some(channel) = channel {
+            let asked = channel.asked().map_err(refused)?;
+            return channel.answer(answer(function, meters, asked).await).map_err(refused);
+        }
+        let handler = service_fn(move |LambdaEvent { payload, context }| {
+            let deadline = i64::try_from(context.deadline).unwrap_or(i64::MAX);
+            let asked = Asked { event: payload, request_id: context.request_id, deadline };
+            answer(Arc::clone(&function), meters, asked)
+        });
         let served = Runtime::new(handler).run().await;
         served.map_err(|error| Refused(format!("the Runtime API: {error}")))
     })
 }
 
+/// What the Runtime API's client panics for when it is not there.
+fn runtime_api_is_there(settings: &Settings) -> Result<(), Refused> {
+    for name in
+        ["AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION"]
+    {
+        settings.required(name)?;
+    }
+    settings.parsed::<i32>("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").map(drop)
+}
+
+/// An event, and what is told beside it.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Asked {
+    pub(crate) event: Box<RawValue>,
+    pub(crate) request_id: String,
+    /// In milliseconds since 1970.
+    pub(crate) deadline: i64,
+}
+
+tokio::task_local! {
+    /// Lambda's name for the event that is being answered.
+    pub(crate) static REQUEST_ID: String;
+}
+
 async fn answer(
     function: Arc<dyn Function>,
     meters: &'static Meters,
-    event: LambdaEvent<Box<RawValue>>,
+    Asked { event, request_id, deadline }: Asked,
 ) -> Result<Box<RawValue>, Failure> {
-    let deadline = i64::try_from(event.context.deadline).unwrap_or(i64::MAX);
     let left = Time::from_millis(deadline).since(SystemClock.now()).min(LEFT_MAX);
-    let request_id = event.context.request_id;
     let span = tracing::info_span!("event", aws_request_id = request_id);
-    let answering = function.invoke(&event.payload, Instant::now() + left).instrument(span);
-    let answered = answering.await;
+    let answering = function.invoke(&event, Instant::now() + left).instrument(span);
+    let answered = REQUEST_ID.scope(request_id.clone(), answering).await;
     if let Err(Failure { kind, message }) = &answered {
         tracing::warn!(kind, message, "an event was not answered");
     }

@@ -18,6 +18,7 @@
 
 #[cfg(any(feature = "posts", feature = "social", feature = "timeline"))]
 mod absent;
+mod apart;
 pub mod authorizer;
 mod function;
 #[cfg(any(feature = "users", feature = "posts", feature = "social", feature = "timeline"))]
@@ -31,7 +32,9 @@ mod metering;
 #[cfg(feature = "posts")]
 pub mod posts;
 #[cfg(any(feature = "users", feature = "posts", feature = "social", feature = "timeline"))]
-mod queues;
+mod processes;
+#[cfg(any(feature = "users", feature = "posts", feature = "social", feature = "timeline"))]
+pub mod queues;
 pub mod relay;
 #[cfg(any(feature = "users", feature = "posts", feature = "social", feature = "timeline"))]
 mod rest;

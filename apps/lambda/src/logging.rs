@@ -1,5 +1,8 @@
 //! Log lines on standard output, one JSON object each, where Lambda collects them.
 
+use std::panic;
+
+use kernel::problem::panic_text;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -8,7 +11,8 @@ use crate::settings::{Refused, Settings};
 
 const FILTER: &str = "MINI_SNS_LOG_FILTER";
 
-/// Starts logging.
+/// Starts logging. A panic is a line too, and the end of the process, however it was built: the
+/// one event that it had was not finished by anything that could go on.
 pub(crate) fn start(settings: &Settings) -> Result<(), Refused> {
     let filter = settings.get(FILTER).unwrap_or("info");
     let filter: Targets = filter.parse().map_err(|error| Refused::setting(FILTER, error))?;
@@ -24,5 +28,11 @@ pub(crate) fn start(settings: &Settings) -> Result<(), Refused> {
         .with(filter)
         .with(lines)
         .try_init()
-        .map_err(|error| Refused(error.to_string()))
+        .map_err(|error| Refused(error.to_string()))?;
+    panic::set_hook(Box::new(|panicked| {
+        let place = panicked.location().map(tracing::field::display);
+        tracing::error!(place, reason = panic_text(panicked.payload()), "the function panicked");
+        std::process::abort();
+    }));
+    Ok(())
 }

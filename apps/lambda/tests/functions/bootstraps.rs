@@ -1,7 +1,7 @@
 //! A set of bootstraps, each of which starts as it is needed.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use tokio::sync::Mutex as Turn;
@@ -13,6 +13,12 @@ use crate::runtime::Function;
 pub(crate) fn program(name: &str) -> &'static Path {
     let found = BOOTSTRAPS.iter().find(|(other, _)| *other == name);
     Path::new(found.expect("the bootstrap is listed").1)
+}
+
+/// The file of a bootstrap that is an example: beside the directory of the tests.
+fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.parent().and_then(Path::parent).unwrap().join("examples").join(name)
 }
 
 /// Functions with the same settings, each one process that starts with its first event.
@@ -42,6 +48,11 @@ impl Functions {
     pub(crate) async fn relay(&self, service: &str) -> Arc<Function> {
         let own = [("MINI_SNS_SERVICE".to_owned(), service.to_owned())];
         self.start(&format!("relay {service}"), "relay", &own).await
+    }
+
+    /// The function of an example, for whoever asks alone: it may end.
+    pub(crate) async fn example(&self, name: &str) -> Function {
+        Function::start(&example(name), &self.variables).await
     }
 
     async fn start(&self, key: &str, name: &str, own: &[(String, String)]) -> Arc<Function> {

@@ -8,6 +8,7 @@ mod bootstraps;
 mod calls;
 mod connections;
 mod cost;
+mod ends;
 mod events;
 mod flows;
 mod gateway;

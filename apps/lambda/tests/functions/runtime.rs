@@ -37,6 +37,7 @@ pub(crate) const TRACE: &str =
 /// An event that waits for the bootstrap.
 struct Waiting {
     event: Bytes,
+    time: Duration,
     answer: oneshot::Sender<Outcome>,
 }
 
@@ -83,13 +84,13 @@ impl RuntimeApi {
 }
 
 async fn next(State(api): State<Arc<RuntimeApi>>) -> impl IntoResponse {
-    let Some(Waiting { event, answer }) = api.waiting.lock().await.recv().await else {
+    let Some(Waiting { event, time, answer }) = api.waiting.lock().await.recv().await else {
         // Nobody will give it another: it is about to be ended.
         return std::future::pending().await;
     };
     let id = format!("00000000-0000-4000-8000-{:012}", api.given.fetch_add(1, Ordering::SeqCst));
     api.answers.lock().unwrap().insert(id.clone(), answer);
-    let deadline = SystemClock.now() + PATIENCE;
+    let deadline = SystemClock.now() + time;
     let headers = [
         ("content-type", "application/json".to_owned()),
         ("lambda-runtime-aws-request-id", id),
@@ -123,7 +124,8 @@ async fn failed(
 pub(crate) struct Function {
     pub(crate) child: Child,
     events: UnboundedSender<Waiting>,
-    log: Arc<Mutex<Vec<String>>>,
+    /// Held by whoever reads it from the process, too, until that ends.
+    pub(crate) log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Function {
@@ -153,13 +155,18 @@ impl Function {
 
     /// Gives it an event.
     pub(crate) async fn invoke(&self, event: &Value) -> Outcome {
-        let (answer, answered) = oneshot::channel();
-        let event = Bytes::from(event.to_string());
-        self.events.send(Waiting { event, answer }).unwrap();
-        match tokio::time::timeout(PATIENCE, answered).await {
+        match tokio::time::timeout(PATIENCE, self.give(event, PATIENCE)).await {
             Ok(Ok(outcome)) => outcome,
             other => panic!("no answer: {other:?}\n{}", self.log().join("\n")),
         }
+    }
+
+    /// Gives it an event, and so much time; where the outcome will be.
+    pub(crate) fn give(&self, event: &Value, time: Duration) -> oneshot::Receiver<Outcome> {
+        let (answer, answered) = oneshot::channel();
+        let event = Bytes::from(event.to_string());
+        self.events.send(Waiting { event, time, answer }).unwrap();
+        answered
     }
 
     /// What it has logged so far.

@@ -149,6 +149,19 @@ impl Stage {
         format!("mini-sns-{}-{queue}", self.env)
     }
 
+    /// The dead letters of a queue, of which there are so many; they are there at once.
+    pub(crate) async fn dead_letters(&self, queue: &str, count: usize) -> Vec<Value> {
+        let dead = json!({"QueueName": format!("{}-dlq", self.queue_name(queue))});
+        let url = self.sqs.call("GetQueueUrl", &dead).await["QueueUrl"].clone();
+        let receive = json!({
+            "QueueUrl": url, "MaxNumberOfMessages": 10, "MessageAttributeNames": ["All"],
+        });
+        let received = self.sqs.call("ReceiveMessage", &receive).await;
+        let letters = received["Messages"].as_array().cloned().unwrap_or_default();
+        assert_eq!(letters.len(), count, "{letters:?}");
+        letters
+    }
+
     /// Lets events take their way until none is left: from the tables by the relays to the bus,
     /// and from the queues to the services.
     pub(crate) async fn settled(&self) {

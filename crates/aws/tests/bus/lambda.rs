@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws::bus::lambda::SqsEvent;
+use async_trait::async_trait;
+use aws::bus::AwsBus;
+use aws::bus::lambda::{Apart, SqsEvent, SqsRecord};
 use conformance::bus::{Recorder, Verdict};
-use kernel::bus::{Message, QueuePolicy};
+use kernel::bus::{Message, QueuePolicy, Subscription};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -31,12 +33,24 @@ fn record(id: &str, receives: u32, body: &Value) -> Value {
     })
 }
 
+/// Repetitions are apart, and yet in this process.
+struct Here<'a>(&'a AwsBus, &'a [Subscription]);
+
+#[async_trait]
+impl Apart for Here<'_> {
+    async fn handle(&self, record: &SqsRecord, until: Instant) -> Result<(), String> {
+        self.0.sqs_record(self.1, record.clone(), until).await
+    }
+}
+
 /// Of its messages, whatever is named fails.
 async fn answered(services: &Services, a: &Arc<Recorder>, records: Vec<Value>) -> Vec<String> {
     let event: SqsEvent = serde_json::from_value(json!({"Records": records})).unwrap();
     let until = Instant::now() + Duration::from_secs(4);
     let bus = services.bus(QueuePolicy::default());
-    let answer = bus.sqs_event(&[a.on("q", 10)], event, until).await;
+    let subscriptions = [a.on("q", 10)];
+    let apart = Here(&bus, &subscriptions);
+    let answer = bus.sqs_event(&subscriptions, event, &apart, until).await;
     let answer = serde_json::to_value(&answer).unwrap();
     let failures = answer["batchItemFailures"].as_array().unwrap().iter();
     failures.map(|failure| failure["itemIdentifier"].as_str().unwrap().to_owned()).collect()
@@ -119,7 +133,9 @@ async fn a_handler_that_hangs_fails_before_the_function_s_time_is_over() {
     let bus = services.bus(QueuePolicy::default());
     let a = Recorder::always(Verdict::Hang);
     let until = Instant::now() + Duration::from_millis(50);
-    let answer = bus.sqs_event(&[a.on("q", 10)], event, until).await;
+    let subscriptions = [a.on("q", 10)];
+    let apart = Here(&bus, &subscriptions);
+    let answer = bus.sqs_event(&subscriptions, event, &apart, until).await;
     assert_eq!(answer.batch_item_failures[0].item_identifier, "a");
 }
 
