@@ -1,22 +1,26 @@
 //! `mini-sns serve`: opens the backend, listens, and ends in good order.
 
+use std::convert::{self, Infallible};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Request, State};
-use axum::http::Version;
 use axum::http::header::{CONNECTION, HeaderValue};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::http::{Request, Version};
 use axum::response::Response;
+use axum::routing::future::RouteFuture;
+use axum::{Router, ServiceExt};
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use hyper::body::Incoming;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tower::Service;
 
 use crate::admin::token;
 use crate::cli::Serve;
@@ -24,7 +28,7 @@ use crate::failure::Failure;
 use crate::listener::{self, Client, Listener};
 use crate::settings::Settings;
 use crate::world::{self, Stop};
-use crate::{admin, demo, logging, metering, output};
+use crate::{admin, demo, logging, metering, output, web};
 
 /// Bytes of a request's head, at most.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -63,12 +67,13 @@ pub(crate) async fn run(options: Serve) -> Result<(), Failure> {
     let admin_url = format!("http://{}", admin_listener.address()?);
     let closing = CancellationToken::new();
     let hand_over = if listener.outlives { HAND_OVER } else { Duration::ZERO };
-    let router = router.layer(from_fn_with_state(closing.clone(), end_connection));
+    let front = Front { router, enter: web::to_page, closing: closing.clone() };
+    let admin = Front { router: admin, enter: convert::identity, closing: closing.clone() };
     let handles = [Handle::new(), Handle::new()];
     let [public, private] = handles.clone();
     let head_timeout = settings.header_read_timeout.0;
-    background.spawn(serve(listener, closing.clone(), router, public, tls, head_timeout));
-    background.spawn(serve(admin_listener, closing.clone(), admin, private, None, head_timeout));
+    background.spawn(serve(listener, front, public, tls, head_timeout));
+    background.spawn(serve(admin_listener, admin, private, None, head_timeout));
     output::line(&format!("Mini-SNS is at {url}"))?;
     output::line(&format!("for operators at {admin_url}"))?;
     tell_manager(NotifyState::Ready);
@@ -121,19 +126,51 @@ fn tell_manager(state: NotifyState<'_>) {
     }
 }
 
-/// Once `closing`, every answer is the last of its connection: the client's next request opens one
-/// to the next process, where otherwise it might be sent just when this one closes.
-async fn end_connection(
-    State(closing): State<CancellationToken>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let version = request.version();
-    let mut response = next.run(request).await;
-    if closing.is_cancelled() && version < Version::HTTP_2 {
-        response.headers_mut().entry(CONNECTION).or_insert(HeaderValue::from_static("close"));
+/// What stands before a router. Not layers of it: each of those makes a future of its own in a box
+/// for every request, for next to nothing.
+#[derive(Clone)]
+struct Front {
+    router: Router,
+    /// Says where a request goes, before it is routed.
+    enter: fn(Request<Incoming>) -> Request<Incoming>,
+    closing: CancellationToken,
+}
+
+impl Service<Request<Incoming>> for Front {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        <Router as Service<Request<Incoming>>>::poll_ready(&mut self.router, context)
     }
-    response
+
+    fn call(&mut self, request: Request<Incoming>) -> Answering {
+        let version = request.version();
+        let answering = self.router.call((self.enter)(request));
+        Answering { answering, version, closing: self.closing.clone() }
+    }
+}
+
+/// An answer on its way. Once `closing`, every one is the last of its connection: the client's next
+/// request opens one to the next process, where otherwise it might be sent just when this one
+/// closes.
+struct Answering {
+    answering: RouteFuture<Infallible>,
+    version: Version,
+    closing: CancellationToken,
+}
+
+impl Future for Answering {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Ok(mut response) = ready!(Pin::new(&mut self.answering).poll(context));
+        if self.closing.is_cancelled() && self.version < Version::HTTP_2 {
+            response.headers_mut().entry(CONNECTION).or_insert(HeaderValue::from_static("close"));
+        }
+        Poll::Ready(Ok(response))
+    }
 }
 
 async fn load_tls(settings: &Settings) -> Result<Option<RustlsConfig>, Failure> {
@@ -150,17 +187,15 @@ async fn load_tls(settings: &Settings) -> Result<Option<RustlsConfig>, Failure> 
         .map_err(|error| Failure::usage(format!("tls: {} with {}: {error}", what(cert), what(key))))
 }
 
-/// Serves `router` on `listener` until its handle is told to stop.
+/// Serves on `listener` until its handle is told to stop.
 async fn serve(
     listener: Listener,
-    closing: CancellationToken,
-    router: Router,
+    front: Front,
     handle: Handle<Client>,
     tls: Option<RustlsConfig>,
     head_timeout: Duration,
 ) {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let mut server = match listener.server(closing) {
+    let mut server = match listener.server(front.closing.clone()) {
         Ok(server) => {
             let server = server.acceptor(NoDelayAcceptor::new()).handle(handle);
             server.first_request_timeout(head_timeout)
@@ -168,6 +203,7 @@ async fn serve(
         Err(error) => return tracing::error!(%error, "the listener does not work"),
     };
     server.http_builder().http1().header_read_timeout(head_timeout).max_buf_size(HEAD_BYTES_MAX);
+    let service = front.into_make_service_with_connect_info::<SocketAddr>();
     let ended = match tls {
         Some(tls) => {
             let acceptor = RustlsAcceptor::new(tls).acceptor(NoDelayAcceptor::new());

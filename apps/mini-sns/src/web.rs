@@ -25,7 +25,6 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use kernel::{Code, Problem};
-use tower::util::MapRequest;
 
 use pack::ASSETS;
 
@@ -88,23 +87,20 @@ pub(crate) fn console() -> Router {
 }
 
 /// Sends browsers that go to a post's address to the page, before the API sees them.
-pub(crate) fn before(router: Router) -> Router {
-    let to_page = |mut request: Request| {
-        if is_visit_of_a_post(&request) {
-            *request.uri_mut() = Uri::from_static("/");
-        }
-        request
-    };
-    Router::new().fallback_service(MapRequest::new(router, to_page))
+pub(crate) fn to_page<B>(mut request: Request<B>) -> Request<B> {
+    if is_visit_of_a_post(&request) {
+        *request.uri_mut() = Uri::from_static("/");
+    }
+    request
 }
 
-fn is_visit_of_a_post(request: &Request) -> bool {
+fn is_visit_of_a_post<B>(request: &Request<B>) -> bool {
     let id = request.uri().path().strip_prefix("/posts/");
     id.is_some_and(|id| !id.is_empty() && !id.contains('/')) && is_visit(request)
 }
 
 /// Whether a browser goes here, rather than a program calls.
-fn is_visit(request: &Request) -> bool {
+fn is_visit<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     reads && !headers.contains_key(AUTHORIZATION) && has(headers, &ACCEPT, "text/html")

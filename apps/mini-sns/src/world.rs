@@ -221,7 +221,7 @@ impl World {
             tracer: self.tracer(),
         };
         let routes = web::beside(self.routes(), settings.web_dir.clone());
-        let router = web::before(edge.wrap(routes, &openapi::document()));
+        let router = edge.wrap(routes, &openapi::document());
         let Some(elsewhere) = &self.seams.elsewhere else { return router };
         let internal = Internal {
             config: settings.edge(),

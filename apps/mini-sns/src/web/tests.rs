@@ -31,7 +31,7 @@ impl Answer {
 
 fn site(folder: Option<PathBuf>) -> Router {
     let api = Router::new().route("/posts/{id}", get(async || "from the API"));
-    before(beside(api, folder))
+    beside(api, folder)
 }
 
 async fn ask(site: &Router, path: &str, headers: &[(HeaderName, &str)]) -> Answer {
@@ -39,7 +39,8 @@ async fn ask(site: &Router, path: &str, headers: &[(HeaderName, &str)]) -> Answe
     for (name, value) in headers {
         request = request.header(name, *value);
     }
-    let response = site.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+    let response =
+        site.clone().oneshot(to_page(request.body(Body::empty()).unwrap())).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap().to_vec();
     Answer { status: parts.status.as_u16(), headers: parts.headers, body }
