@@ -11,8 +11,8 @@ use std::time::Duration;
 use axum::extract::{MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
 use axum::routing;
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, TryFutureExt};
 use http::header::{CONNECTION, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
@@ -64,8 +64,7 @@ impl Service<Request> for Gated {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let Self { gate, route } = self.clone();
-        Box::pin(async move { Ok(gate.pass(request, route).await) })
+        Box::pin(Arc::clone(&self.gate).pass(request, self.route.clone()).map(Ok))
     }
 }
 
@@ -113,7 +112,7 @@ impl Gate {
     }
 
     /// Serves one request.
-    async fn pass(&self, request: Request, route: routing::Route) -> Response {
+    async fn pass(self: Arc<Self>, request: Request, route: routing::Route) -> Response {
         let started = Instant::now();
         let (mut parts, body) = request.into_parts();
         address::unsay(&mut parts, &self.edge.config.trusted_proxies);
@@ -247,20 +246,25 @@ impl Gate {
     }
 }
 
-/// Runs `work` as part of the request, until its deadline.
-pub(crate) async fn in_time<F: Future>(scope: Scope, work: F) -> Result<F::Output, Problem> {
-    timeout_at(scope.deadline, request::within(scope, work)).await.map_err(|_| {
+/// Runs `work` as part of the request, until its deadline. (Neither this nor the next is an `async
+/// fn`: each would keep room for the work twice.)
+pub(crate) fn in_time<F: Future>(
+    scope: Scope,
+    work: F,
+) -> impl Future<Output = Result<F::Output, Problem>> {
+    timeout_at(scope.deadline, request::within(scope, work)).map_err(|_| {
         Problem::new(Code::DeadlineExceeded, "It may or may not have been done. Look first.")
     })
 }
 
 /// The answer of whatever serves, be it a problem or a panic.
-pub(crate) async fn answered(serving: impl Future<Output = Result<Response, Problem>>) -> Response {
-    let served = match AssertUnwindSafe(serving).catch_unwind().await {
-        Ok(served) => served,
-        Err(panic) => Err(panicked(panic.as_ref())),
-    };
-    served.unwrap_or_else(IntoResponse::into_response)
+pub(crate) fn answered(
+    serving: impl Future<Output = Result<Response, Problem>>,
+) -> impl Future<Output = Response> {
+    AssertUnwindSafe(serving).catch_unwind().map(|served| {
+        let served = served.unwrap_or_else(|panic| Err(panicked(panic.as_ref())));
+        served.unwrap_or_else(IntoResponse::into_response)
+    })
 }
 
 /// What was not read would be taken for the next request. HTTP/2 has no such header.
