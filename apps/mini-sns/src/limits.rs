@@ -165,8 +165,9 @@ impl Settings {
             resume_entries_max: self.feed_entries_max.get(),
             backfill_posts: self.backfill_posts.get(),
             resume: self.socket_resume_window.0,
-            post_bytes_max: self.object_cache.0 / 4 * 3,
+            post_bytes_max: self.object_cache.0 / 8 * 5,
             author_bytes_max: self.object_cache.0 / 4,
+            page_bytes_max: self.object_cache.0 / 8,
             // A count that is read just before its time is up is shown a little later.
             like_count_kept: self.like_count_ttl.0 * 2 / 3,
             origins: self.origins(),

@@ -36,6 +36,8 @@ pub struct Config {
     pub post_bytes_max: u64,
     /// Bytes of encoded authors kept in memory.
     pub author_bytes_max: u64,
+    /// Bytes of pages kept in memory for those who read them again.
+    pub page_bytes_max: u64,
     /// How long an encoded author is good without an event.
     pub author_kept: Duration,
     /// How long a like count is good.
@@ -89,8 +91,9 @@ impl Default for Config {
             resume: Duration::from_hours(24),
             resume_entries_max: 800,
             tombstones: Duration::from_hours(30 * 24),
-            post_bytes_max: 64 * 1024 * 1024,
-            author_bytes_max: 16 * 1024 * 1024,
+            post_bytes_max: 50 * 1024 * 1024,
+            author_bytes_max: 20 * 1024 * 1024,
+            page_bytes_max: 10 * 1024 * 1024,
             author_kept: Duration::from_mins(1),
             like_count_kept: Duration::from_secs(2),
             details_wait: Duration::from_secs(1),

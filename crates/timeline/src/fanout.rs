@@ -242,7 +242,7 @@ impl Timeline {
             let counted = self.objects.posts(&*self.parts.peers, &ids);
             request::hurried(self.config.details_wait, counted).await?.likes(0)
         };
-        let author = plan.author.clone();
+        let (post, author) = (&*post, plan.author.as_deref());
         let item = Item { post_id, post, author, like_count, liked: Some(false) };
         self.parts.sockets.send(&plan.told, live::entry(plan.arrival, &item)).await?;
         let delay = self.parts.clock.now().since(created_at);

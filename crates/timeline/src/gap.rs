@@ -6,6 +6,7 @@ use bytes::Bytes;
 use kernel::{Problem, UserId};
 
 use crate::model::Row;
+use crate::read::Part;
 use crate::turn::arrival_at;
 use crate::{Timeline, live, store};
 
@@ -39,9 +40,10 @@ impl Timeline {
 
     /// The frames of some rows, in their order; what may not be shown any more is left out.
     pub(crate) async fn frames(&self, viewer: UserId, rows: &[Row]) -> Result<Vec<Bytes>, Problem> {
-        let live = rows.iter().filter(|row| !row.gone).map(Row::entry);
-        let items = self.items(viewer, &live.collect::<Vec<_>>()).await?;
-        let items: HashMap<_, _> = items.into_iter().map(|item| (item.post_id, item)).collect();
+        let live: Vec<_> = rows.iter().filter(|row| !row.gone).map(Row::entry).collect();
+        let part = if live.is_empty() { None } else { Some(self.part(viewer, &live).await?) };
+        let items = part.iter().flat_map(Part::items);
+        let items: HashMap<_, _> = items.map(|item| (item.post_id, item)).collect();
         let frames = rows.iter().filter_map(|row| match items.get(&row.post_id) {
             Some(item) => Some(live::entry(row.arrival, item)),
             None if row.gone => Some(live::removed(row.post_id)),

@@ -48,6 +48,7 @@ mod gap;
 mod live;
 mod model;
 mod objects;
+mod pages;
 mod pull;
 mod react;
 mod read;

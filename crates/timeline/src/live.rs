@@ -35,7 +35,7 @@ pub(crate) fn parse(text: &str) -> Result<FromPeer, Problem> {
 }
 
 /// An entry that arrived with the turn `arrival`.
-pub(crate) fn entry(arrival: u64, item: &Item) -> Bytes {
+pub(crate) fn entry(arrival: u64, item: &Item<'_>) -> Bytes {
     let cursor = Place::live(arrival).newer();
     let mut frame = Vec::with_capacity(item.bytes() + 256);
     frame.extend_from_slice(ENTRY_START);
@@ -89,14 +89,14 @@ pub(crate) fn error(problem: &Problem) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::{Profiled, Shown};
+    use crate::objects::Shown;
 
     #[test]
     fn an_entry_carries_its_arrival_and_others_do_not() {
         let item = Item {
             post_id: PostId(1.into()),
-            post: Shown::new(Bytes::from_static(b"{}")).into(),
-            author: Some(Profiled::from(*b"{}")),
+            post: &Shown::new(Bytes::from_static(b"{}")),
+            author: Some(b"{}"),
             like_count: Some(0),
             liked: Some(false),
         };

@@ -26,6 +26,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use crate::Config;
+use crate::pages::{self, Dressed};
 
 /// What a cached object costs beside its bytes.
 const OVERHEAD_BYTES: usize = 192;
@@ -93,6 +94,13 @@ pub(crate) fn if_there<T>(
     }
 }
 
+impl Author {
+    /// What it costs to keep.
+    pub(crate) fn weight(&self) -> u64 {
+        weight(if let Self::Known(json) = self { json.len() } else { 0 })
+    }
+}
+
 #[derive(Clone)]
 struct Kept {
     /// None when the person is gone.
@@ -116,6 +124,11 @@ pub(crate) struct Posts {
 }
 
 impl Posts {
+    /// What they cost to keep.
+    pub(crate) fn weight(&self) -> u64 {
+        self.shown.iter().flatten().map(|post| weight(post.json.len())).sum()
+    }
+
     /// By how many the post at a place is liked, where that is known.
     pub(crate) fn likes(&self, place: usize) -> Option<u64> {
         let shown = self.shown.get(place)?.as_ref()?;
@@ -148,9 +161,12 @@ pub(crate) struct Objects {
     authors: Cache<UserId, Kept, ByBytes>,
     /// Held while an author is compared and replaced.
     authors_turn: Mutex<()>,
+    /// How often something about an author has become different.
+    pub(crate) changes: AtomicU64,
+    pub(crate) pages: Cache<UserId, Arc<Dressed>, pages::ByBytes>,
     author_kept: Duration,
     likes_kept: Duration,
-    clock: Arc<dyn Clock>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 fn items(bytes_max: u64) -> usize {
@@ -161,10 +177,13 @@ impl Objects {
     /// Empty caches.
     pub(crate) fn new(config: &Config, clock: Arc<dyn Clock>) -> Self {
         let (posts, authors) = (config.post_bytes_max, config.author_bytes_max);
+        let pages = config.page_bytes_max;
         Self {
             posts: Cache::with_weighter(items(posts), posts, ByBytes),
             authors: Cache::with_weighter(items(authors), authors, ByBytes),
             authors_turn: Mutex::new(()),
+            changes: AtomicU64::new(0),
+            pages: Cache::with_weighter(items(pages / 16), pages, pages::ByBytes),
             author_kept: config.author_kept,
             likes_kept: config.like_count_kept,
             clock,
@@ -185,15 +204,22 @@ impl Objects {
     pub(crate) async fn posts(&self, peers: &dyn Peers, ids: &[PostId]) -> Result<Posts, Problem> {
         let mut shown: Vec<_> = ids.iter().map(|id| self.posts.get(id)).collect();
         let now = self.clock.now();
-        let is_fresh = |post: &Option<Arc<Shown>>| {
-            post.as_ref().is_some_and(|post| now.since(post.counted()) < self.likes_kept)
-        };
+        let is_fresh = |post: &Option<Arc<Shown>>| self.is_fresh(post.as_ref(), now);
         let mut uncounted = Vec::new();
         if !shown.iter().all(is_fresh) {
             let stale = (0..ids.len()).filter(|place| !is_fresh(&shown[*place])).collect();
             uncounted = Box::pin(self.look_up(peers, ids, &mut shown, stale, now)).await?;
         }
         Ok(Posts { shown, uncounted })
+    }
+
+    fn is_fresh(&self, post: Option<&Arc<Shown>>, now: Time) -> bool {
+        post.is_some_and(|post| now.since(post.counted()) < self.likes_kept)
+    }
+
+    /// Whether all of the posts are here and their likes counted lately.
+    pub(crate) fn are_fresh(&self, posts: &Posts, now: Time) -> bool {
+        posts.shown.iter().all(|post| self.is_fresh(post.as_ref(), now))
     }
 
     /// Fills in what is missing at the places that are `stale`; answers the places of those that
@@ -258,6 +284,13 @@ impl Objects {
         Ok(found)
     }
 
+    /// Until when what is kept of these people holds without an event; none where nothing is kept
+    /// of one of them.
+    pub(crate) fn known_until(&self, ids: &[UserId]) -> Option<Time> {
+        let until = |id| self.authors.peek(id).map(|kept| kept.loaded + self.author_kept);
+        ids.iter().map(until).min().flatten()
+    }
+
     async fn load_authors(
         &self,
         peers: &dyn Peers,
@@ -289,8 +322,11 @@ impl Objects {
                 self.authors.insert(profile.user_id, Kept { loaded, ..kept });
                 json
             }
-            _ => {
+            before => {
                 self.authors.insert(profile.user_id, author.clone());
+                if before.is_some_and(|before| before.json != author.json) {
+                    self.author_changed();
+                }
                 author.json
             }
         }
@@ -300,6 +336,7 @@ impl Objects {
     pub(crate) fn forget_author(&self, user: UserId) {
         let _turn = self.authors_turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.authors.remove(&user);
+        self.author_changed();
     }
 
     /// Remembers that a person is gone for good.
@@ -307,5 +344,11 @@ impl Objects {
         let never = Time::from_millis(i64::MAX);
         let _turn = self.authors_turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.authors.insert(user, Kept { json: None, updated_at: never, loaded: never });
+        self.author_changed();
+    }
+
+    /// After the change: who reads the number before it has looked the author up before it.
+    fn author_changed(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
     }
 }

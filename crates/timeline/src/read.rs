@@ -11,7 +11,8 @@ use kernel::{Limit, PostId, Problem, UserId};
 
 use crate::Timeline;
 use crate::model::Place;
-use crate::objects::{Author, Objects, Posts, Profiled, Shown, if_there};
+use crate::objects::{Author, Objects, Shown, if_there};
+use crate::pages::Dressed;
 
 /// A page as it is answered.
 pub(crate) struct Answer {
@@ -26,28 +27,56 @@ type Candidates<'a> = Box<dyn Iterator<Item = FeedEntry> + Send + 'a>;
 
 /// What other services know of some entries, in their order.
 pub(crate) struct Hydrated {
-    posts: Posts,
-    authors: Vec<Author>,
+    dressed: Arc<Dressed>,
     /// None while the social service is away.
     viewed: Option<Viewed>,
     exist: Vec<bool>,
 }
 
-/// One entry that may be shown.
-pub(crate) struct Item {
+/// Entries of which some may be shown.
+pub(crate) struct Part {
+    dressed: Arc<Dressed>,
+    kept: Vec<Kept>,
+}
+
+/// One that may, by its place.
+struct Kept {
+    post_id: PostId,
+    place: usize,
+    /// None while the social service is away.
+    liked: Option<bool>,
+}
+
+/// One entry as it is shown.
+pub(crate) struct Item<'a> {
     pub(crate) post_id: PostId,
-    pub(crate) post: Arc<Shown>,
+    pub(crate) post: &'a Shown,
     /// None while the user service is away.
-    pub(crate) author: Option<Profiled>,
+    pub(crate) author: Option<&'a [u8]>,
     /// None while the social service is away, and so below.
     pub(crate) like_count: Option<u64>,
     pub(crate) liked: Option<bool>,
 }
 
-impl Item {
+impl Item<'_> {
     /// How long its larger parts are.
     pub(crate) fn bytes(&self) -> usize {
-        self.post.json.len() + self.author.as_ref().map_or(0, |author| author.len())
+        self.post.json.len() + self.author.map_or(0, <[u8]>::len)
+    }
+}
+
+impl Part {
+    /// What may be shown of it.
+    pub(crate) fn items(&self) -> impl Iterator<Item = Item<'_>> {
+        let Dressed { posts, authors, .. } = &*self.dressed;
+        self.kept.iter().filter_map(move |Kept { post_id, place, liked }| {
+            let author = match &authors[*place] {
+                Author::Known(author) => Some(&**author),
+                Author::Unknown | Author::Gone => None,
+            };
+            let (post, like_count) = (posts.shown[*place].as_deref()?, posts.likes(*place));
+            Some(Item { post_id: *post_id, post, author, like_count, liked: *liked })
+        })
     }
 }
 
@@ -63,48 +92,41 @@ pub(crate) async fn hydrate(
 ) -> Result<Hydrated, Problem> {
     let ids: Vec<PostId> = entries.iter().map(|entry| entry.post_id).collect();
     let writers: Vec<UserId> = entries.iter().map(|entry| entry.author_id).collect();
-    let (posts, authors, viewed, exist) = tokio::try_join!(
-        objects.posts(peers, &ids),
-        objects.authors(peers, &writers),
+    let (dressed, viewed, exist) = tokio::try_join!(
+        objects.dress(peers, viewer, entries),
         async { if_there("liked", peers.viewed(viewer, &ids, &writers).await) },
         peers.posts_exist(&ids),
     )?;
-    Ok(Hydrated { posts, authors, viewed, exist })
+    Ok(Hydrated { dressed, viewed, exist })
 }
 
 /// Drops what may not be shown: deleted posts, and posts of people who are gone, whom the viewer
 /// mutes, or from whom a block parts them. What the viewer does not follow any more was dropped
 /// with the skeleton.
-pub(crate) fn rules(entries: &[FeedEntry], hydrated: Hydrated) -> Vec<Item> {
-    let Hydrated { posts, authors, viewed, exist } = hydrated;
-    let mut items = Vec::with_capacity(entries.len());
-    let Posts { shown, uncounted } = posts;
-    let hydrated = entries.iter().zip(shown).zip(authors).zip(exist);
-    for (place, (((entry, post), author), exists)) in hydrated.enumerate() {
-        let viewed = viewed.as_ref();
-        if viewed.is_some_and(|viewed| viewed.regards[place] != Regard::Open) {
-            continue;
-        }
-        let author = match author {
-            Author::Known(author) => Some(author),
-            Author::Unknown => None,
-            Author::Gone => continue,
-        };
-        if let (Some(post), true) = (post, exists) {
-            let like_count = (!uncounted.contains(&place)).then(|| post.likes());
-            let liked = viewed.map(|viewed| viewed.liked[place]);
-            items.push(Item { post_id: entry.post_id, post, author, like_count, liked });
+pub(crate) fn rules(entries: &[FeedEntry], hydrated: Hydrated) -> Part {
+    let Hydrated { dressed, viewed, exist } = hydrated;
+    let may_be_shown = |place: usize| {
+        exist[place]
+            && dressed.posts.shown[place].is_some()
+            && !matches!(dressed.authors[place], Author::Gone)
+            && viewed.as_ref().is_none_or(|viewed| viewed.regards[place] == Regard::Open)
+    };
+    let mut kept = Vec::with_capacity(entries.len());
+    for (place, FeedEntry { post_id, .. }) in entries.iter().enumerate() {
+        if may_be_shown(place) {
+            let liked = viewed.as_ref().map(|viewed| viewed.liked[place]);
+            kept.push(Kept { post_id: *post_id, place, liked });
         }
     }
-    items
+    Part { dressed, kept }
 }
 
 /// Writes one item as JSON.
-pub(crate) fn present_item(body: &mut Vec<u8>, item: &Item) {
+pub(crate) fn present_item(body: &mut Vec<u8>, item: &Item<'_>) {
     body.extend_from_slice(b"{\"post\":");
     body.extend_from_slice(&item.post.json);
     body.extend_from_slice(b",\"author\":");
-    body.extend_from_slice(item.author.as_deref().unwrap_or(b"null"));
+    body.extend_from_slice(item.author.unwrap_or(b"null"));
     body.extend_from_slice(b",\"likeCount\":");
     match item.like_count {
         Some(count) => body.extend_from_slice(itoa::Buffer::new().format(count).as_bytes()),
@@ -118,7 +140,7 @@ pub(crate) fn present_item(body: &mut Vec<u8>, item: &Item) {
 }
 
 /// Writes a page as JSON.
-fn present(items: &[Item], next: Option<&str>, prev: Option<&str>) -> Bytes {
+fn present(items: &[Item<'_>], next: Option<&str>, prev: Option<&str>) -> Bytes {
     let size: usize = items.iter().map(|item| item.bytes() + 80).sum();
     let mut body = Vec::with_capacity(size + 256);
     body.extend_from_slice(b"{\"items\":[");
@@ -167,14 +189,11 @@ impl Timeline {
     }
 
     /// Hydrates entries and keeps what may be shown.
-    pub(crate) async fn items(
+    pub(crate) async fn part(
         &self,
         viewer: UserId,
         entries: &[FeedEntry],
-    ) -> Result<Vec<Item>, Problem> {
-        if entries.is_empty() {
-            return Ok(Vec::new());
-        }
+    ) -> Result<Part, Problem> {
         let hydrated = hydrate(&self.objects, &*self.parts.peers, viewer, entries).await?;
         Ok(rules(entries, hydrated))
     }
@@ -197,28 +216,31 @@ impl Timeline {
         if let Some(last) = newest.last() {
             below = Some(below.map_or(last.post_id, |below| below.min(last.post_id)));
         }
-        let (mut items, mut last, mut ahead) = (Vec::new(), None, candidates.next());
-        while items.len() < limit {
+        let (mut parts, mut last, mut ahead) = (Vec::with_capacity(1), None, candidates.next());
+        let mut missing = limit;
+        while missing > 0 {
             let Some(first) = ahead else {
                 if exhausted {
                     break;
                 }
                 hit = false;
-                let deeper =
-                    Box::pin(self.deeper(viewer, below, seen, limit - items.len())).await?;
+                let deeper = Box::pin(self.deeper(viewer, below, seen, missing)).await?;
                 candidates = Box::new(deeper.entries.into_iter());
                 ahead = candidates.next();
                 (below, exhausted) = (deeper.below, deeper.exhausted);
                 continue;
             };
-            let mut some = Vec::with_capacity(limit - items.len());
+            let mut some = Vec::with_capacity(missing);
             some.push(first);
-            some.extend(candidates.by_ref().take(limit - items.len() - 1));
+            some.extend(candidates.by_ref().take(missing - 1));
             last = some.last().map(|entry| entry.post_id);
             ahead = candidates.next();
-            let mut shown = self.items(viewer, &some).await?;
-            if items.is_empty() { items = shown } else { items.append(&mut shown) }
+            let part = self.part(viewer, &some).await?;
+            missing -= part.kept.len();
+            parts.push(part);
         }
+        let mut items = Vec::with_capacity(limit);
+        parts.iter().for_each(|part| items.extend(part.items()));
         let more = ahead.is_some() || !exhausted;
         let next = last.filter(|_| more).map(|post| Place { post, seen }.older());
         let prev = items.first().map(|item| Place { post: item.post_id, seen }.newer());
@@ -235,14 +257,17 @@ impl Timeline {
         let mut scan = crate::store::scan(&*self.parts.table, viewer).await?;
         // A turn under way may have written some of its rows and not yet others before them.
         scan.rows.retain(|row| row.arrival <= visible);
-        let (mut place, mut items) = (from, Vec::with_capacity(limit));
-        while items.len() < limit {
-            let steps = self.newer_steps(viewer, &scan, place, limit - items.len()).await?;
+        let (mut place, mut parts, mut missing) = (from, Vec::new(), limit);
+        while missing > 0 {
+            let steps = self.newer_steps(viewer, &scan, place, missing).await?;
             let Some(last) = steps.last() else { break };
             place = last.after;
             let entries: Vec<_> = steps.iter().map(|step| step.entry).collect();
-            items.extend(self.items(viewer, &entries).await?);
+            let part = self.part(viewer, &entries).await?;
+            missing -= part.kept.len();
+            parts.push(part);
         }
+        let mut items: Vec<Item<'_>> = parts.iter().flat_map(Part::items).collect();
         items.sort_by_key(|item| std::cmp::Reverse(item.post_id));
         let (next, prev) = match items.last() {
             Some(last) => (Place { post: last.post_id, seen: place.seen }, place),
@@ -263,10 +288,11 @@ mod tests {
 
     #[test]
     fn a_page_is_the_json_that_serde_would_write() {
+        let post = Shown::new(Bytes::from_static(b"{\"text\":\"a\"}"));
         let item = |like_count, liked| Item {
             post_id: PostId(1.into()),
-            post: Shown::new(Bytes::from_static(b"{\"text\":\"a\"}")).into(),
-            author: Some(Profiled::from(*b"{}")),
+            post: &post,
+            author: Some(b"{}"),
             like_count: Some(like_count),
             liked: Some(liked),
         };
