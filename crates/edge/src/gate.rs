@@ -35,6 +35,9 @@ use crate::token::{self, Sent};
 use crate::trace::Names;
 use crate::{Config, Edge, address, compress, docs, secure};
 
+/// Room for the headers that answers get here, so that they need not move meanwhile.
+const HEADERS: usize = 16;
+
 /// The edge, ready to serve.
 pub(crate) struct Gate {
     edge: Edge,
@@ -234,10 +237,12 @@ impl Gate {
             secure::keep_private(response.headers_mut());
         }
         render(response, &visit.names, visit.route, visit.token_sent);
-        let own = std::mem::replace(response.headers_mut(), self.careful.clone());
         let headers = response.headers_mut();
+        headers.reserve(HEADERS);
         // What the handler has set itself stays: a page has a content security policy of its own.
-        headers.extend(own);
+        for (name, value) in &self.careful {
+            headers.entry(name).or_insert_with(|| value.clone());
+        }
         visit.names.tell(headers);
         if let Some(taken) = &visit.taken {
             taken.tell(headers);

@@ -29,9 +29,7 @@ const ALWAYS: [(HeaderName, HeaderValue); 6] = [
 
 /// What every answer says unless its handler says otherwise.
 pub(crate) fn headers(https: bool) -> HeaderMap {
-    // Room for what comes to it in each answer.
-    let mut headers = HeaderMap::with_capacity(24);
-    headers.extend(ALWAYS);
+    let mut headers = HeaderMap::from_iter(ALWAYS);
     if https {
         let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
         headers.insert(STRICT_TRANSPORT_SECURITY, year);
