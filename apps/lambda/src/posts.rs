@@ -6,14 +6,14 @@ use kernel::bus::Bus;
 use kernel::internal::Service;
 use kernel::peers::Peers;
 use kernel::table::Table;
-use posts::{Config, Posts, QUEUES, UNCONFIRMED_POSTS_PER_DAY};
+use posts::{Config, Posts, QUEUES};
 
 use crate::absent::Absent;
 use crate::function::Function;
 use crate::http_api::{Api, Reads, health};
 use crate::queues::Queues;
 use crate::settings::Refused;
-use crate::world::{Confirmation, World};
+use crate::world::World;
 
 fn service(
     world: &World,
@@ -22,15 +22,7 @@ fn service(
     peers: Arc<dyn Peers>,
 ) -> Result<Arc<Posts>, Refused> {
     let (clock, ids) = (Arc::clone(&world.clock), Arc::clone(&world.ids));
-    let config = Config {
-        unconfirmed_posts_per_day: match world.confirmation()? {
-            Confirmation::Off => None,
-            Confirmation::Limit => Some(UNCONFIRMED_POSTS_PER_DAY),
-            Confirmation::Require => Some(0),
-        },
-        ..Config::default()
-    };
-    let config = config.for_several_processes();
+    let config = Config::default().confirming(world.confirmation()?).for_several_processes();
     Ok(Posts::new(Arc::clone(table), bus, clock, ids, peers, config))
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kernel::identity::Identity;
 use kernel::internal::Service;
+use kernel::mail::EmailConfirmation;
 use kernel::table::Table;
 use users::{Config, QUEUES, Users};
 
@@ -12,7 +13,7 @@ use crate::function::Function;
 use crate::http_api::{Api, Reads, health};
 use crate::queues::Queues;
 use crate::settings::Refused;
-use crate::world::{Confirmation, World};
+use crate::world::World;
 
 /// A letter is written in less, and the function has 3 s for an answer.
 const LETTERS_WAIT: Duration = Duration::from_secs(1);
@@ -24,7 +25,7 @@ fn service(
 ) -> Result<Arc<Users>, Refused> {
     let (clock, ids) = (Arc::clone(&world.clock), Arc::clone(&world.ids));
     let config = Config {
-        asks_for_confirmation: world.confirmation()? != Confirmation::Off,
+        asks_for_confirmation: world.confirmation()? != EmailConfirmation::Off,
         letters_wait: Some(LETTERS_WAIT),
         ..Config::default()
     };

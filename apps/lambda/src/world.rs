@@ -21,7 +21,7 @@ use kernel::clock::SystemClock;
 use kernel::identity::session::Sessions;
 use kernel::ids::SystemIds;
 use kernel::limiter::Limiter;
-use kernel::mail::Mailer;
+use kernel::mail::{EmailConfirmation, Mailer};
 use kernel::table::Table;
 use kernel::{Clock, Ids};
 
@@ -31,17 +31,6 @@ use crate::settings::{Refused, Settings};
 const ENV_NAME: &str = "MINI_SNS_ENV_NAME";
 /// The region, which Lambda sets.
 const REGION: &str = "AWS_REGION";
-
-/// Posts before the e-mail address is confirmed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Confirmation {
-    /// As ever: nobody is asked.
-    Off,
-    /// A few a day.
-    Limit,
-    /// None.
-    Require,
-}
 
 /// What a function's seams are made of.
 pub struct World {
@@ -196,14 +185,10 @@ impl World {
     }
 
     /// What people may do before their addresses are confirmed.
-    pub fn confirmation(&self) -> Result<Confirmation, Refused> {
+    pub fn confirmation(&self) -> Result<EmailConfirmation, Refused> {
         const NAME: &str = "MINI_SNS_EMAIL_CONFIRMATION";
-        match self.settings.get(NAME) {
-            None | Some("off") => Ok(Confirmation::Off),
-            Some("limit") => Ok(Confirmation::Limit),
-            Some("require") => Ok(Confirmation::Require),
-            Some(_) => Err(Refused::setting(NAME, "off, limit or require is wanted")),
-        }
+        let word = self.settings.get(NAME).unwrap_or("off");
+        word.parse().map_err(|reason| Refused::setting(NAME, reason))
     }
 
     /// Web origins that may call from a browser and open sockets.

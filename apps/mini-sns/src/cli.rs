@@ -184,6 +184,7 @@ mod tests {
             "mini-sns serve --encryption-key hush",
             "mini-sns verify --encryption-key hush",
             "mini-sns serve --env-name Dev",
+            "mini-sns serve --email-confirmation maybe",
             "mini-sns restore --at yesterday",
             "mini-sns frobnicate",
             "mini-sns reports list --open --all",

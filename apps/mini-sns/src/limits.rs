@@ -14,11 +14,12 @@ use embedded::{backup, bus, identity, table};
 use kernel::Limits;
 use kernel::bus::QueuePolicy;
 use kernel::limiter::Rate;
+use kernel::mail::EmailConfirmation;
 use kernel::sockets::MailboxLimits;
 
 use crate::failure::Failure;
 use crate::settings::Settings;
-use crate::values::{CopiesAt, EmailConfirmation};
+use crate::values::CopiesAt;
 
 /// Where copies wait for the bucket, in the data directory.
 const SPOOL: &str = "spool";
@@ -145,14 +146,10 @@ impl Settings {
             idempotency_key_characters_max: self.idempotency_key_characters_max.get(),
             posts_per_minute: count(self.posts_per_minute),
             reports_per_day: count(self.reports_per_day),
-            unconfirmed_posts_per_day: match self.email_confirmation {
-                EmailConfirmation::Off => None,
-                EmailConfirmation::Limit => Some(posts::UNCONFIRMED_POSTS_PER_DAY),
-                EmailConfirmation::Require => Some(0),
-            },
             idempotency_secs: self.idempotency_ttl.0.as_secs().max(1),
             ..posts::Config::default()
         };
+        let config = config.confirming(self.email_confirmation);
         if self.is_shared() { config.for_several_processes() } else { config }
     }
 

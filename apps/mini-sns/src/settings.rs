@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
+use kernel::mail::EmailConfirmation;
 use serde::Deserialize;
 
 use crate::values::{
-    Age, Backend, CopiesAt, EmailConfirmation, EnvName, List, LogFormat, Origin, Percent, Secret,
-    ServiceName, Size, Span,
+    Age, Backend, CopiesAt, EnvName, List, LogFormat, Origin, Percent, Secret, ServiceName, Size,
+    Span,
 };
 
 macro_rules! settings {

@@ -351,18 +351,6 @@ words! {
 }
 
 words! {
-    /// What people may do before their e-mail address is confirmed.
-    EmailConfirmation {
-        /// Everything, and they are not asked.
-        Off = "off",
-        /// Post a few times a day.
-        Limit = "limit",
-        /// Not post.
-        Require = "require",
-    }
-}
-
-words! {
     /// A service's name.
     ServiceName {
         /// Accounts and profiles.

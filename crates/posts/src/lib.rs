@@ -52,6 +52,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use kernel::bus::{Bus, Subscription};
+use kernel::mail::EmailConfirmation;
 use kernel::peers::Peers;
 use kernel::sequence::Sequence;
 use kernel::table::Table;
@@ -68,7 +69,7 @@ pub use react::QUEUES;
 pub use reports::{Closing, Copied, Reason, Report, ReportId, Verdict};
 
 /// Posts a day (UTC) of who has not confirmed the e-mail address, where they are limited.
-pub const UNCONFIRMED_POSTS_PER_DAY: usize = 3;
+const UNCONFIRMED_POSTS_PER_DAY: usize = 3;
 
 /// The limits of the post service.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +113,17 @@ impl Config {
             posts_per_minute: self.posts_per_minute,
             unconfirmed_posts_per_day: self.unconfirmed_posts_per_day,
         }
+    }
+
+    /// The same with what people may do before they have confirmed their e-mail address.
+    #[must_use]
+    pub fn confirming(self, confirmation: EmailConfirmation) -> Self {
+        let unconfirmed_posts_per_day = match confirmation {
+            EmailConfirmation::Off => None,
+            EmailConfirmation::Limit => Some(UNCONFIRMED_POSTS_PER_DAY),
+            EmailConfirmation::Require => Some(0),
+        };
+        Self { unconfirmed_posts_per_day, ..self }
     }
 
     /// The same where other processes serve the slice on the same table.

@@ -207,3 +207,19 @@ fn a_setting_that_is_missing_ends_a_function_with_one_line() {
         assert!(said.starts_with("mini-sns: "), "{name}: {said}");
     }
 }
+
+#[test]
+fn a_word_that_no_setting_has_ends_a_function_with_one_line() {
+    let ended = Command::new(program("posts"))
+        .env_clear()
+        .envs(lambdas_own("127.0.0.1:1"))
+        .envs(nowhere::SETTINGS)
+        .env("MINI_SNS_EMAIL_CONFIRMATION", "maybe")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(ended.status.code(), Some(2));
+    let said = String::from_utf8(ended.stderr).unwrap();
+    let wanted = "one of off, limit, require is wanted";
+    assert_eq!(said, format!("mini-sns: MINI_SNS_EMAIL_CONFIRMATION: {wanted}\n"));
+}
