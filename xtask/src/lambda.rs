@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let packages = metadata["packages"].as_array().context("cargo metadata has no packages")?;
     let package = packages.iter().find(|package| package["name"] == "lambda");
     for (features, names) in grouped(bootstraps(package.context("no package lambda")?)) {
-        let features = features.join(",");
+        let features = [features, vec!["small".to_owned()]].concat().join(",");
         let mut build = vec!["build", "--profile", "lambda", "-p", "lambda"];
         build.extend(["--no-default-features", "--features", &features]);
         build.extend(names.iter().flat_map(|name| ["--bin", name]));

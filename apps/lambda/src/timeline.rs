@@ -78,7 +78,7 @@ pub fn api(world: &World) -> Result<Arc<dyn Function>, Refused> {
     let api = Api {
         routes: timeline.routes(),
         document: timeline::openapi(),
-        shown: Some(include_str!("../../../docs/openapi.json")),
+        shown: Some(include_str!(concat!(env!("OUT_DIR"), "/openapi.json"))),
         health,
         identity: ground.identity,
         limiter: RedisLimiter::new(ground.redis),
