@@ -18,15 +18,18 @@ pub(crate) fn plain_text(text: &str, characters_max: usize) -> Result<String, Pr
         let message = "No control characters other than newline and tab.";
         return Err(Problem::invalid("text", message));
     }
-    let text = match is_nfc_quick(text.chars()) {
-        IsNormalized::Yes => text.trim().to_owned(),
-        _ => text.nfc().collect::<String>().trim().to_owned(),
-    };
-    // Of ASCII without a carriage return, every byte is one.
-    let characters = if text.is_ascii() {
-        text.len()
+    // ASCII is in NFC, and without a carriage return every byte of it is one character.
+    let (text, characters) = if text.is_ascii() {
+        let text = text.trim().to_owned();
+        let characters = text.len();
+        (text, characters)
     } else {
-        text.graphemes(true).take(characters_max + 1).count()
+        let text = match is_nfc_quick(text.chars()) {
+            IsNormalized::Yes => text.trim().to_owned(),
+            _ => text.nfc().collect::<String>().trim().to_owned(),
+        };
+        let characters = text.graphemes(true).take(characters_max + 1).count();
+        (text, characters)
     };
     if characters == 0 || characters > characters_max {
         let message = format!("1 to {characters_max} characters, spaces around them not counted.");
