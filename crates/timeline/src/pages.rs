@@ -1,6 +1,6 @@
 //! What the entries of a page show, kept for whoever reads the same page again.
 //!
-//! To find the objects of a page costs two looks for each of its entries, in caches that all readers
+//! To find a page's objects costs two looks for each of its entries, in caches that all readers
 //! share. A page that is read again shows the same ones for as long as its likes' counts are fresh
 //! and nothing about any author has changed, so they are found once. Whether its posts exist, are
 //! liked, and may be shown is no part of this: that is asked at every reading.
