@@ -89,14 +89,14 @@ pub(crate) fn error(problem: &Problem) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::Shown;
+    use crate::objects::{Shown, profiled};
 
     #[test]
     fn an_entry_carries_its_arrival_and_others_do_not() {
         let item = Item {
             post_id: PostId(1.into()),
-            post: &Shown::new(Bytes::from_static(b"{}")),
-            author: Some(b"{}"),
+            post: &Shown::new(b"{}"),
+            author: Some(&profiled(b"{}")),
             like_count: Some(0),
             liked: Some(false),
         };

@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use kernel::peers::Peers;
 use kernel::table::json;
 use kernel::{Clock, Code, Post, PostId, Problem, Profile, Time, UserId};
@@ -36,17 +35,18 @@ const IDS_MAX: usize = 100;
 
 /// A post as it is shown, and by how many it is liked.
 pub(crate) struct Shown {
-    /// The encoded post.
-    pub(crate) json: Bytes,
+    /// What an entry of it begins with: `{"post":…,"author":`.
+    pub(crate) start: Box<[u8]>,
     likes: AtomicU64,
     /// When the likes were counted, in milliseconds since 1970; zero for never.
     counted: AtomicI64,
 }
 
 impl Shown {
-    /// A post whose likes have not been counted.
-    pub(crate) fn new(json: Bytes) -> Self {
-        Self { json, likes: AtomicU64::new(0), counted: AtomicI64::new(0) }
+    /// An encoded post whose likes have not been counted.
+    pub(crate) fn new(json: &[u8]) -> Self {
+        let start = [&b"{\"post\":"[..], json, b",\"author\":"].concat().into();
+        Self { start, likes: AtomicU64::new(0), counted: AtomicI64::new(0) }
     }
 
     /// By how many the post was liked when that was last looked up.
@@ -65,8 +65,13 @@ impl Shown {
     }
 }
 
-/// An encoded profile.
+/// A profile as an entry goes on with it: `…,"likeCount":`.
 pub(crate) type Profiled = Arc<[u8]>;
+
+/// The same of an encoded profile.
+pub(crate) fn profiled(json: &[u8]) -> Profiled {
+    [json, b",\"likeCount\":"].concat().into()
+}
 
 /// Who wrote a post.
 #[derive(Clone)]
@@ -126,7 +131,7 @@ pub(crate) struct Posts {
 impl Posts {
     /// What they cost to keep.
     pub(crate) fn weight(&self) -> u64 {
-        self.shown.iter().flatten().map(|post| weight(post.json.len())).sum()
+        self.shown.iter().flatten().map(|post| weight(post.start.len())).sum()
     }
 
     /// By how many the post at a place is liked, where that is known.
@@ -145,7 +150,7 @@ fn weight(len: usize) -> u64 {
 
 impl Weighter<PostId, Arc<Shown>> for ByBytes {
     fn weight(&self, _: &PostId, post: &Arc<Shown>) -> u64 {
-        weight(post.json.len())
+        weight(post.start.len())
     }
 }
 
@@ -195,7 +200,7 @@ impl Objects {
         if let Some(kept) = self.posts.get(&post.post_id) {
             return kept;
         }
-        let shown = Arc::new(Shown::new(json(post)));
+        let shown = Arc::new(Shown::new(&json(post)));
         self.posts.insert(post.post_id, Arc::clone(&shown));
         shown
     }
@@ -313,7 +318,7 @@ impl Objects {
     /// Keeps a profile unless a newer one is there; answers the one that stays.
     pub(crate) fn keep_author(&self, profile: &Profile) -> Option<Profiled> {
         let (loaded, encoded) = (self.clock.now(), json(profile));
-        let json = Some(Profiled::from(&*encoded));
+        let json = Some(profiled(&encoded));
         let author = Kept { json, updated_at: profile.updated_at, loaded };
         let _turn = self.authors_turn.lock().unwrap_or_else(PoisonError::into_inner);
         match self.authors.peek(&profile.user_id) {
