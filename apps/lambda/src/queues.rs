@@ -25,30 +25,27 @@ pub struct Queues {
     pub subscriptions: Vec<Subscription>,
 }
 
-/// What it is given.
+/// What it is given. (No untagged enum: that would keep every event aside to read it twice.)
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Given {
+struct Given {
     /// By itself in a process of its own: a message that has failed before.
-    Again {
-        /// The message.
-        again: SqsRecord,
-    },
+    again: Option<SqsRecord>,
     /// By Lambda: some messages of one queue.
-    Event(SqsEvent),
+    #[serde(rename = "Records", default)]
+    records: Vec<SqsRecord>,
 }
 
 #[async_trait]
 impl Function for Queues {
     async fn invoke(&self, event: &RawValue, until: Instant) -> Result<Box<RawValue>, Failure> {
-        let event = match read(event)? {
-            Given::Event(event) => event,
-            Given::Again { again } => {
-                return written(&self.bus.sqs_record(&self.subscriptions, again, until).await);
-            }
-        };
+        let Given { again, records } = read(event)?;
+        if let Some(record) = again {
+            return written(&self.bus.sqs_record(&self.subscriptions, record, until).await);
+        }
         let left = until.saturating_duration_since(Instant::now());
         let until = until - SETTLE_TIME.min(left / 4);
-        written(&self.bus.sqs_event(&self.subscriptions, event, &Processes, until).await)
+        written(
+            &self.bus.sqs_event(&self.subscriptions, SqsEvent { records }, &Processes, until).await,
+        )
     }
 }

@@ -74,10 +74,9 @@ impl Objects {
             tokio::try_join!(self.posts(peers, &ids), self.authors(peers, &writers))?;
         let until = self.known_until(&writers);
         let entries = entries.to_vec();
-        let keep = until.is_some();
-        let until = until.unwrap_or_default();
-        let page = Arc::new(Dressed { entries, posts, authors, changes, until });
-        if keep {
+        let page = Dressed { entries, posts, authors, changes, until: until.unwrap_or_default() };
+        let page = Arc::new(page);
+        if until.is_some() {
             self.pages.insert(viewer, Arc::clone(&page));
         }
         Ok(page)
