@@ -169,6 +169,9 @@ impl Lease {
         if held.term.is_some() && self.secure(held).await.is_ok() {
             return Ok(());
         }
+        // From here on only the row tells what may have been given: to take it may succeed without
+        // an answer, and others may have had it since this term.
+        held.term = None;
         if let Some(rests) = held.rests.take() {
             sleep_until(rests.min(deadline)).await;
         }

@@ -135,6 +135,24 @@ async fn a_turn_that_was_broken_off_does_not_keep_its_own_process_waiting() {
     assert!(get_one(&*table, key()).await.unwrap().is_some());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_term_that_others_may_have_followed_is_not_gone_on_with() {
+    let (clock, table, a, mut b) = two();
+    drop(b.take().await.unwrap());
+    clock.advance(LASTS * 2);
+    let mut held = a.take().await.unwrap();
+    let given = a.next(&mut held);
+    a.end(&mut held).await;
+    drop(held);
+    let faults = Faults { unavailable_permille: 1000, ..Faults::default() };
+    b.table = Faulty::new(Arc::clone(&table), faults, 0);
+    assert!(b.take().await.is_err());
+    b.table = table;
+    assert!(b.try_take().await.unwrap().is_some(), "it is taken, and the answer lost");
+    let mut held = b.take().await.unwrap();
+    assert!(b.next(&mut held) > given);
+}
+
 /// A table whose commits and scatters take their time.
 struct Slow {
     table: Arc<dyn Table>,
