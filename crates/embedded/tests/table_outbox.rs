@@ -136,6 +136,46 @@ async fn events_are_streamed_in_the_order_of_their_commits() {
 }
 
 #[tokio::test]
+async fn rows_that_went_stay_away_whatever_became_of_the_memory_they_were_written_to() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), TestClock::new());
+    // So small that rows are in files when they are removed.
+    let options = Options { memtable_bytes: 128 * 1024, ..Options::default() };
+    let open = || Store::open(dir.path(), options.clone(), clock.clone()).unwrap();
+    let ids = SeededIds::new(clock.clone(), 1);
+    let (mut store, mut left) = (Arc::new(open()), BTreeSet::new());
+    for round in 0..40_usize {
+        let relay = Relay::new(store.clone(), Arc::new(Recorder::default()));
+        let events: Vec<Event> = (0..200)
+            .map(|_| {
+                let user_id = UserId(ids.ulid());
+                Event::new(&*ids, &*clock, EventData::UserDeleted(DeletedUser { user_id }))
+            })
+            .collect();
+        let writes: Vec<Write> = events.iter().map(outbox::write).collect();
+        for writes in writes.chunks(100) {
+            store.commit(writes.to_vec()).await.unwrap();
+        }
+        // Every other time rows of this round and of the one before it go.
+        left.extend(events.into_iter().map(|event| event.id));
+        if round % 2 == 1 {
+            relay.sweep().await.unwrap();
+            left.clear();
+        }
+        if round % 9 == 8 {
+            drop((relay, store));
+            store = Arc::new(open());
+        }
+        let mut rows = BTreeSet::new();
+        for shard in 0..outbox::SHARDS {
+            let query = Query::all(format!("outbox#{shard:02}"), 1000);
+            let found = store.query(query).await.unwrap().items;
+            rows.extend(found.iter().map(|item| item.json::<Event>().unwrap().id));
+        }
+        assert_eq!(rows, left, "after round {round}");
+    }
+}
+
+#[tokio::test]
 async fn a_full_stream_says_that_rows_were_missed() {
     let room = Room::new();
     let mut stream = room.store.outbox().unwrap();

@@ -85,6 +85,8 @@ struct Change {
 #[derive(Default)]
 struct Group {
     writes: Vec<RawRow>,
+    /// Rows that were written once, never will be again, and are removed.
+    spent: Vec<Slice>,
     sync: bool,
     /// Why nothing can be queued at present, once it was asked.
     room: Option<Result<(), String>>,
@@ -232,7 +234,7 @@ impl Committer {
         change.tally.live -= 1;
         change.gone.push(pos);
         let name = self.name(queue);
-        group.remove(key(Kind::Message, name, pos));
+        group.spent.push(key(Kind::Message, name, pos).into());
         if tried {
             group.remove(key(Kind::Tries, name, pos));
         }
@@ -305,7 +307,7 @@ impl Committer {
             tally.head = if tally.live == 0 { tally.next } else { head };
             writes.push((tally_key(self.name(*queue)).into(), Some(json(tally))));
         }
-        let mut writes = std::mem::take(writes);
+        let (mut writes, spent) = (std::mem::take(writes), std::mem::take(&mut group.spent));
         let mut position = self.position;
         if !writes.is_empty() {
             position += 1;
@@ -315,8 +317,11 @@ impl Committer {
             writes.push((POSITION_KEY.into(), Some(Slice::from(position.to_le_bytes()))));
         }
         let tap = self.shared.tap().filter(|_| !writes.is_empty());
-        let tapped = tap.map(|tap| (tap.begin(), writes.clone(), tap));
-        match self.shared.read(|store| write(store, writes, group.sync)) {
+        let tapped = tap.map(|tap| {
+            let gone = spent.iter().map(|key| (key.clone(), None));
+            (tap.begin(), writes.iter().cloned().chain(gone).collect(), tap)
+        });
+        match self.shared.read(|store| write(store, writes, spent, group.sync)) {
             Ok(()) => {
                 if let Some((at, rows, tap)) = tapped {
                     tap.written(position, at, rows);
@@ -398,7 +403,12 @@ fn sync(store: &Store) -> Result<(), String> {
     store.db.persist(PersistMode::SyncData).map_err(|error| error.to_string())
 }
 
-fn write(store: &Store, writes: Vec<RawRow>, synced: bool) -> Result<(), String> {
+fn write(
+    store: &Store,
+    writes: Vec<RawRow>,
+    spent: Vec<Slice>,
+    synced: bool,
+) -> Result<(), String> {
     let mode = if synced { PersistMode::SyncData } else { PersistMode::Buffer };
     if writes.is_empty() {
         // This also notices an engine that failed in the background.
@@ -412,5 +422,6 @@ fn write(store: &Store, writes: Vec<RawRow>, synced: bool) -> Result<(), String>
             None => batch.remove(&store.rows, key),
         }
     }
+    spent.into_iter().for_each(|key| batch.remove_weak(&store.rows, key));
     batch.commit().map_err(|error| error.to_string())
 }

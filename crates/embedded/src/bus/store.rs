@@ -218,7 +218,11 @@ impl Store {
             .max_cached_files(Some(FILES_OPEN_MAX))
             .max_journaling_size(JOURNAL_BYTES_MAX)
             .open()?;
-        let create = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES_MAX);
+        let create = || {
+            KeyspaceCreateOptions::default()
+                .max_memtable_size(MEMTABLE_BYTES_MAX)
+                .compaction_strategy(pace::strategy())
+        };
         let rows = db.keyspace("queues", create)?;
         Ok(Self { db, rows, cipher: options.cipher() })
     }

@@ -53,6 +53,8 @@ struct Change {
     /// Whether readers may ask for it by its key. Scattered rows are many and mostly read by query,
     /// and nobody but the relay asks for an event's.
     sought: bool,
+    /// Whether it was written once, and is never written again: an event's row that is removed.
+    spent: bool,
 }
 
 impl Committer {
@@ -110,7 +112,7 @@ impl Committer {
         let written = self.write(&engine, &changes);
         drop(engine);
         if written.is_ok() {
-            for ((key, Change { row, sought }), cached) in changes.into_iter().zip(cached) {
+            for ((key, Change { row, sought, .. }), cached) in changes.into_iter().zip(cached) {
                 if sought && cached {
                     shared.cache.put(key, row);
                 } else {
@@ -156,10 +158,15 @@ impl Committer {
             return Ok(());
         }
         let mut rows: Vec<RawRow> = Vec::with_capacity(changes.len() + 1);
+        let mut spent = Vec::new();
         for (key, change) in changes {
             let key = Slice::from(codec::encode_key(&self.shared.cipher, key));
             let Some(row) = &change.row else {
-                rows.push((key, None));
+                if change.spent {
+                    spent.push(key);
+                } else {
+                    rows.push((key, None));
+                }
                 continue;
             };
             if let Some(at) = row.expires_at {
@@ -172,8 +179,11 @@ impl Committer {
         }
         let position = self.position + 1;
         rows.push((codec::POSITION_KEY.into(), Some(position.to_le_bytes().into())));
-        let tapped = self.shared.tap().map(|tap| (tap.begin(), rows.clone(), tap));
-        engine.write(rows)?;
+        let tapped = self.shared.tap().map(|tap| {
+            let gone = spent.iter().map(|key| (key.clone(), None));
+            (tap.begin(), rows.iter().cloned().chain(gone).collect(), tap)
+        });
+        engine.write(rows, spent)?;
         if let Some((at, rows, tap)) = tapped {
             tap.written(position, at, rows);
         }
@@ -362,22 +372,24 @@ impl<'a> Stage<'a> {
             Write::Check { .. } => return,
         };
         let sought = !outbox::is_row(&key);
-        self.changes.insert(key, Change { row, sought });
+        self.changes.insert(key, Change { row, sought, spent: false });
     }
 
     fn scatter(&mut self, job: Job<Scatter>) -> Decided {
         let Job { writes, answer, ticket, .. } = job;
         for write in writes {
+            let is_event = outbox::is_row(write.key());
             let (key, row) = match write {
                 Scatter::Put { key, body, expires_at } => {
-                    if outbox::is_row(&key) {
+                    if is_event {
                         self.events.push(body.clone());
                     }
                     (key, Some(Row { body, count: 0, version: self.version, expires_at }))
                 }
                 Scatter::Delete(key) => (key, None),
             };
-            self.changes.insert(key, Change { row, sought: false });
+            let spent = is_event && row.is_none();
+            self.changes.insert(key, Change { row, sought: false, spent });
         }
         Decided { answer, ticket, outcome: Ok(()) }
     }

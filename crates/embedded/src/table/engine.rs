@@ -159,15 +159,17 @@ impl Engine {
         (self.db, self.items)
     }
 
-    /// Writes and syncs rows, all or none.
-    pub(super) fn write(&self, rows: Vec<RawRow>) -> fjall::Result<()> {
-        let mut batch = self.batch(rows.len(), PersistMode::SyncData);
+    /// Writes and syncs rows, all or none, and removes those that were written once and never will
+    /// be again: of them nothing reaches the engine's tables when they go as soon as they came.
+    pub(super) fn write(&self, rows: Vec<RawRow>, spent: Vec<Slice>) -> fjall::Result<()> {
+        let mut batch = self.batch(rows.len() + spent.len(), PersistMode::SyncData);
         for (key, value) in rows {
             match value {
                 Some(value) => batch.batch.insert(&self.items, key, value),
                 None => batch.batch.remove(&self.items, key),
             }
         }
+        spent.into_iter().for_each(|key| batch.batch.remove_weak(&self.items, key));
         batch.commit()
     }
 
@@ -217,6 +219,7 @@ fn start(path: &Path, options: &Options, cipher: &Cipher) -> fjall::Result<Engin
     let create = || {
         KeyspaceCreateOptions::default()
             .max_memtable_size(memtable_bytes)
+            .compaction_strategy(pace::strategy())
             .manual_journal_persist(true)
     };
     let items = db.keyspace("items", create)?;
