@@ -122,9 +122,12 @@ pub(crate) struct Allowance {
     pub(crate) unconfirmed_posts_per_day: Option<usize>,
 }
 
-/// Up to this many posts a minute are remembered one by one; more are counted by the second they
-/// end in, so that a generous limit does not make the state as long as the minute is busy.
+/// Up to this many posts a minute are remembered one by one; of more, those of [`COUNTED_MILLIS`]
+/// are counted together, so that a generous limit does not make the state, which each post writes
+/// anew, as long as the minute is busy.
 const REMEMBERED_MAX: usize = 60;
+/// So much longer than a minute a post counts at most, where they are counted together.
+const COUNTED_MILLIS: i64 = 10_000;
 
 impl AuthorState {
     /// The state of a deleted user.
@@ -146,8 +149,8 @@ impl AuthorState {
             let wait = until_below(&posted, total, posts_max, now);
             return Err(Problem::new(Code::PostRateLimited, detail).retry_after_secs(wait));
         }
-        let each = if posts_max > REMEMBERED_MAX { 1000 } else { 1 };
-        // The end of its second: never counted for less than a minute.
+        let each = if posts_max > REMEMBERED_MAX { COUNTED_MILLIS } else { 1 };
+        // The end of the time it is counted with: never counted for less than a minute.
         let at = now.millis().div_euclid(each) * each + each - 1;
         match posted.last_mut() {
             Some((last, count)) if *last >= at => *count += 1,
