@@ -28,7 +28,12 @@ pub(crate) fn plain_text(text: &str, characters_max: usize) -> Result<String, Pr
             IsNormalized::Yes => text.trim().to_owned(),
             _ => text.nfc().collect::<String>().trim().to_owned(),
         };
-        let characters = text.graphemes(true).take(characters_max + 1).count();
+        // A character is of one code point or more, so few of these are no more of those.
+        let points = text.chars().take(characters_max + 1).count();
+        let characters = match points > characters_max {
+            true => text.graphemes(true).take(characters_max + 1).count(),
+            false => points,
+        };
         (text, characters)
     };
     if characters == 0 || characters > characters_max {
