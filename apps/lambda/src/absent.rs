@@ -34,6 +34,10 @@ impl Sockets for Absent {
         refused()
     }
 
+    fn may_reach(&self, _users: &[UserId]) -> bool {
+        true
+    }
+
     async fn close(&self, _user: UserId, _code: CloseCode) -> Result<(), Problem> {
         refused()
     }

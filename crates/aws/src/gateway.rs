@@ -183,6 +183,11 @@ impl Sockets for GatewaySockets {
         self.on_each(connections, &Act::Deliver(Blob::new(frame))).await
     }
 
+    /// The registry would have to be asked, as sending does.
+    fn may_reach(&self, _: &[UserId]) -> bool {
+        true
+    }
+
     async fn close(&self, user: UserId, code: CloseCode) -> Result<(), Problem> {
         let connections = self.registry.connections(&[user]).await?;
         self.on_each(connections, &Act::Close(last_frame(code))).await

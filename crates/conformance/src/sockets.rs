@@ -83,6 +83,7 @@ async fn open(door: &Arc<dyn Door>, user: UserId) -> Box<dyn End> {
 async fn frames_reach_every_connection_of_those_named((sockets, door): Made) {
     sockets.send(&[USER], frame("nobody is there")).await.expect("passed over");
     let mut one = open(&door, USER).await;
+    assert!(sockets.may_reach(&[OTHER, USER]), "one of them is there");
     let mut two = open(&door, USER).await;
     let mut other = open(&door, OTHER).await;
     sockets.send(&[USER, UserId(ulid::Ulid(9))], frame("a")).await.expect("sent");

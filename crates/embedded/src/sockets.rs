@@ -51,6 +51,11 @@ impl Registry {
         &self.shards[index]
     }
 
+    fn knows(&self, user: UserId) -> bool {
+        let people = self.shard(user).read().unwrap_or_else(PoisonError::into_inner);
+        people.contains_key(&user)
+    }
+
     fn count(&self, open: usize) {
         let open = u32::try_from(open).unwrap_or(u32::MAX);
         metrics::gauge!("websocket_connections").set(f64::from(open));
@@ -120,6 +125,10 @@ impl Sockets for Hub {
         Ok(())
     }
 
+    fn may_reach(&self, users: &[UserId]) -> bool {
+        self.open() > 0 && users.iter().any(|user| self.registry.knows(*user))
+    }
+
     async fn close(&self, user: UserId, code: CloseCode) -> Result<(), Problem> {
         let people = self.registry.shard(user).read().unwrap_or_else(PoisonError::into_inner);
         for connection in people.get(&user).into_iter().flatten() {
@@ -166,11 +175,14 @@ mod tests {
         let mut mailboxes: Vec<_> =
             (0..500_u128).map(|n| hub.attach(UserId((n << 3).into())).unwrap()).collect();
         assert_eq!(hub.open(), 500);
+        assert!(hub.may_reach(&[UserId(1.into()), UserId(8.into())]));
+        assert!(!hub.may_reach(&[UserId(1.into())]));
         hub.close_all(CloseCode::GoingAway);
         for mailbox in &mut mailboxes {
             assert_eq!(mailbox.receive().await.unwrap_err(), CloseCode::GoingAway);
         }
         drop(mailboxes);
         assert_eq!(hub.open(), 0);
+        assert!(!hub.may_reach(&[UserId(8.into())]));
     }
 }

@@ -67,6 +67,10 @@ pub trait Sockets: Send + Sync {
     /// are gone are forgotten; whoever has none is passed over.
     async fn send(&self, users: &[UserId], frame: Bytes) -> Result<(), Problem>;
 
+    /// Whether one of `users` may have an open connection; if not, no frame need be rendered for
+    /// them. Where nobody can tell without asking elsewhere, they may.
+    fn may_reach(&self, users: &[UserId]) -> bool;
+
     /// Closes a person's connections.
     async fn close(&self, user: UserId, code: CloseCode) -> Result<(), Problem>;
 }

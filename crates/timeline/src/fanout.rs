@@ -232,6 +232,16 @@ impl Timeline {
 
     /// Sends the post's frame, rendered once for all of them.
     async fn tell(&self, plan: &Plan<'_>) -> Result<(), Problem> {
+        // Whoever connects from here on is greeted with what this turn has shown.
+        if self.parts.sockets.may_reach(&plan.told) {
+            self.parts.sockets.send(&plan.told, self.frame(plan).await?).await?;
+        }
+        let delay = self.parts.clock.now().since(plan.post.created_at);
+        metrics::histogram!("timeline_update_delay_seconds").record(delay.as_secs_f64());
+        Ok(())
+    }
+
+    async fn frame(&self, plan: &Plan<'_>) -> Result<Bytes, Problem> {
         let Post { post_id, created_at, .. } = *plan.post;
         let post = self.objects.keep_post(plan.post);
         let age = self.parts.clock.now().since(created_at);
@@ -244,9 +254,6 @@ impl Timeline {
         };
         let (post, author) = (&*post, plan.author.as_deref());
         let item = Item { post_id, post, author, like_count, liked: Some(false) };
-        self.parts.sockets.send(&plan.told, live::entry(plan.arrival, &item)).await?;
-        let delay = self.parts.clock.now().since(created_at);
-        metrics::histogram!("timeline_update_delay_seconds").record(delay.as_secs_f64());
-        Ok(())
+        Ok(live::entry(plan.arrival, &item))
     }
 }

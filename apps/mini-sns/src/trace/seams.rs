@@ -127,6 +127,10 @@ impl Sockets for Recorded<dyn Sockets> {
         .await
     }
 
+    fn may_reach(&self, users: &[UserId]) -> bool {
+        self.inner.may_reach(users)
+    }
+
     async fn close(&self, user: UserId, code: CloseCode) -> Result<(), Problem> {
         self.inner.close(user, code).await
     }

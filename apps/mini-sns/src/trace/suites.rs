@@ -113,6 +113,10 @@ impl Sockets for AtWork<dyn Sockets> {
         self.work(self.inner.send(users, frame)).await
     }
 
+    fn may_reach(&self, users: &[UserId]) -> bool {
+        self.inner.may_reach(users)
+    }
+
     async fn close(&self, user: UserId, code: CloseCode) -> Result<(), Problem> {
         self.work(self.inner.close(user, code)).await
     }
