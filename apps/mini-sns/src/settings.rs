@@ -210,7 +210,7 @@ settings! {
         /// How long an open session is taken for open without asking again; 0 always asks
         session_recheck: Age = "0",
 
-        /// Posts of one user in a minute
+        /// Posts of one user in a minute; of more than 60, those of ten seconds count as one time
         posts_per_minute: NonZeroU32 = "10",
         /// Reports of one user on a day (UTC)
         reports_per_day: NonZeroU32 = "20",
