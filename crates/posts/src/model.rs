@@ -234,3 +234,26 @@ pub(crate) fn shard(post: PostId, shards: u32) -> u32 {
     let mixed = (random ^ (random >> 32) ^ (random >> 64)) % u128::from(shards.max(1));
     u32::try_from(mixed).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generous_limit_holds_in_any_minute_and_its_state_stays_short() {
+        let allowance = Allowance { posts_per_minute: 600, unconfirmed_posts_per_day: None };
+        let at = |millis: i64| Time::from_millis(1_000_000_000_000 + millis);
+        let (mut state, mut admitted) = (AuthorState::default(), Vec::new());
+        for millis in (0..300_000).step_by(50) {
+            if let Ok(next) = state.admit(at(millis), allowance) {
+                state = next;
+                admitted.push(millis);
+            }
+            let in_minute = admitted.iter().filter(|earlier| **earlier > millis - 60_000).count();
+            assert!(in_minute <= 600, "at {millis}");
+            assert!(state.posted.len() <= 8, "at {millis}");
+        }
+        // Twice as many were tried as are allowed, and none waits for more than ten seconds longer.
+        assert!(admitted.len() >= 600 * 300 / 70, "{} of 3000", admitted.len());
+    }
+}
